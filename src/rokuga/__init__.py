@@ -1,0 +1,1 @@
+"""Rokuga (録画): a self-hosted cloud recorder for WebRTC rooms."""

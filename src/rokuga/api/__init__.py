@@ -1,0 +1,1 @@
+"""HTTP in, validated action out: signatures, schemas, error codes, limits."""

@@ -1,0 +1,1 @@
+"""WebRTC in, journal out: transport, RTP, receive buffer. Never decodes."""

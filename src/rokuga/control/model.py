@@ -1,0 +1,179 @@
+"""What api, workflows and node say to each other. All of it passes through Temporal, encrypted.
+
+Plain dataclasses, so that fields can be added; every one of them is JSON-able by Temporal's default converter.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+NODES_QUEUE = "rokuga-nodes"
+"""``place`` is scheduled here; a node polls it only while it has room."""
+CONTROL_QUEUE = "rokuga-control"
+"""Workflows and their short activities (callbacks)."""
+
+
+def node_queue(node_id: str) -> str:
+    """The task queue that one node alone polls."""
+    return f"node-{node_id}"
+
+
+@dataclass(frozen=True)
+class Lists:
+    """SubscribeStreamUserIds as given; an empty allowlist means everybody. Entries may end in the wildcard ``.*$``."""
+
+    audio_allow: list[str] = field(default_factory=list)
+    audio_block: list[str] = field(default_factory=list)
+    video_allow: list[str] = field(default_factory=list)
+    video_block: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Params:
+    """What to record and how: no secrets, so it may stand in the journal (`asdict`). Only ``lists`` and ``layout`` can be modified."""
+
+    sdk_app_id: int
+    room_id: str
+    room_id_type: int
+    """0 string, 1 32-bit integer"""
+    user_id: str
+    """the bot"""
+    record_mode: int = 1
+    stream_type: int = 0
+    """0 audio and video, 1 audio, 2 video"""
+    media_id: int = 0
+    """0 main and aux, 1 main, 2 aux"""
+    av_merge: int = 0
+    fill_type: int = 0
+    max_idle_time: int = 30
+    """seconds"""
+    max_streams: int = 25
+    segment_seconds: float = 10
+    lists: Lists = field(default_factory=Lists)
+    layout: dict[str, Any] = field(default_factory=dict)
+    transcode: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoreTarget:
+    """Where the files go. Keys are ``<prefix…>/<TaskId>/<name>``. Holds secrets: in memory and in encrypted payloads only."""
+
+    vendor: int
+    region: str
+    bucket: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    prefix: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TaskInput:
+    """What TaskWorkflow is started with; ``state`` is its own past when it continues as new."""
+
+    task_id: str
+    params: Params
+    target: StoreTarget
+    user_sig: str = field(repr=False)
+    heartbeat_timeout: float = 3
+    callbacks: bool = True
+    """whether the app has a callback URL"""
+    state: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RecordOrder:
+    """One generation for one node: the argument of the activities ``record`` and ``recover``."""
+
+    task_id: str
+    generation: int
+    version: int
+    params: Params
+    target: StoreTarget
+    user_sig: str = field(repr=False)
+    predecessor_session: int = 0
+    """Janus session of the generation before: claim it and destroy it, so that the bot's id is free at once"""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Details of a ``record`` heartbeat."""
+
+    janus_session: int = 0
+    tracks: int = 0
+    seconds: float = 0
+    bytes_spooled: int = 0
+    bytes_confirmed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Something that a node tells a task (signal ``report``), at least once and in order.
+
+    ``key`` tells doubles apart within (task, generation). ``ms`` is when it happened, UTC. ``kind`` and ``payload``:
+
+    ==============  ===========================================================================================
+    started         the bot is in the room: {} (301 Status 0)
+    failed          the recorder could not start: {"error"} (301 Status 1)
+    flow            {"active": bool}: media arrives; InProgress or Idle
+    upload_started  {"status": 0 or 1} (303)
+    sliced          first segment of a playlist cut: {"file", "user_id", "media_id", "track_type", "begin_ms"} (307)
+    uploaded        first version of a playlist is in the store: {"file"} (304)
+    upload_error    {"code", "message"} of the store (308), at most once per (code) and minute
+    stopped         capture is out, its journal has its end: {"leave_code"} (302)
+    drained         everything of this generation is confirmed by the store: {} (305 once all are)
+    ==============  ===========================================================================================
+    """
+
+    generation: int
+    key: str
+    kind: str
+    ms: int
+    payload: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Answer of ``recover``: every report of that generation that the task has not acknowledged, ``drained`` last."""
+
+    reports: list[Report] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ApplyOrder:
+    """Argument of the node activity ``apply``."""
+
+    task_id: str
+    generation: int
+    version: int
+    params: Params
+
+
+@dataclass(frozen=True)
+class StopOrder:
+    """Argument of the node activity ``halt``: leave the room, close the journal, go on uploading."""
+
+    task_id: str
+    generation: int
+    leave_code: int
+    cause: str
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One index file, as Describe lists it."""
+
+    file: str
+    user_id: str
+    track_type: str
+    begin_ms: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """Answer of TaskWorkflow's query ``describe``: ``status`` is Idle, InProgress or Exited."""
+
+    sdk_app_id: int
+    status: str
+    files: list[FileInfo] = field(default_factory=list)
+    generation: int = 0
+    version: int = 1
+    expires_ms: int = 0

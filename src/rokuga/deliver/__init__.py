@@ -1,0 +1,1 @@
+"""What is delivered besides files: signed callbacks."""

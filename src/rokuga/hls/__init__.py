@@ -1,0 +1,1 @@
+"""Segments, playlists, file names."""

@@ -1,0 +1,214 @@
+"""What a journal says, and how each record is laid out in bytes.
+
+A file is a header followed by records; all numbers are little-endian::
+
+    file header  8s magic | u16 format version | u16 length of JSON | JSON {TaskId, Generation, File, MonotonicNs, UtcNs, EpochNs, EpochUtcNs}
+    record       u32 length of body | u32 CRC-32 of all that follows | u8 type | u8 flags | u16 track | i64 monotonic ns | body
+
+``monotonic ns`` is the moment of appending. A frame's arrivals are in its body.
+"""
+
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+from zlib import crc32
+
+from rokuga.errors import JournalError
+
+MAGIC = b"ROKUGAJ1"
+FORMAT_VERSION = 1
+HEAD = struct.Struct("<IIBBHq")
+"""length of body, CRC-32, type, flags, track, monotonic ns"""
+FRAME_HEAD = struct.Struct("<qqq")
+"""unwrapped RTP time, first arrival ns, last arrival ns; the payload follows"""
+MAX_BODY = 16 * 1024 * 1024
+"""No access unit is larger: a record that claims more is damaged."""
+FLAG_KEYFRAME = 1
+
+Kind = Literal["audio", "video"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """Who wrote a journal file and the clocks it is measured by.
+
+    ``monotonic_ns`` and ``utc_ns`` were read together when the file was created. ``epoch_ns`` (monotonic) is the zero of the
+    generation's presentation times, the same in each of its files; ``epoch_utc_ns`` is the UTC of that instant.
+    """
+
+    task_id: str
+    generation: int
+    file: int
+    monotonic_ns: int
+    utc_ns: int
+    epoch_ns: int
+    epoch_utc_ns: int
+
+    def encode(self) -> bytes:
+        text = json.dumps(asdict(self), separators=(",", ":")).encode()
+        return MAGIC + struct.pack("<HH", FORMAT_VERSION, len(text)) + text
+
+    @staticmethod
+    def decode(data: bytes) -> tuple["FileHeader", int] | None:
+        """Header and its length in bytes, or None if ``data`` ends within it. Raises JournalError."""
+        if len(data) < 12:
+            if not MAGIC.startswith(data[:8]):
+                raise JournalError("not a journal file: wrong magic")
+            return None
+        if data[:8] != MAGIC:
+            raise JournalError("not a journal file: wrong magic")
+        version, length = struct.unpack_from("<HH", data, 8)
+        if version != FORMAT_VERSION:
+            raise JournalError(f"journal format {version} is not known here (this is {FORMAT_VERSION})")
+        if len(data) < 12 + length:
+            return None
+        try:
+            return FileHeader(**json.loads(data[12 : 12 + length])), 12 + length
+        except (ValueError, TypeError) as error:
+            raise JournalError(f"damaged header: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackOpened:
+    """A track of a user begins. Track numbers are never used twice in a generation."""
+
+    type: ClassVar[int] = 1
+    track: int
+    user_id: str
+    media_id: Literal["main", "aux"]
+    kind: Kind
+    codec: str
+    """lower case: h264, vp8, vp9, av1, opus, pcmu, pcma, g722"""
+    clock_rate: int
+    channels: int = 0
+    fmtp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackClosed:
+    """Nothing more comes on this track. ``cause``: left, unpublished, unsubscribed, link-lost, replaced, end."""
+
+    type: ClassVar[int] = 2
+    track: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One access unit (video: H.264 as Annex B with 4-byte start codes, as it came) or one audio packet's payload.
+
+    ``rtp_time`` is unwrapped, in units of the track's clock rate. Arrivals are monotonic ns of its first and last packet.
+    """
+
+    type: ClassVar[int] = 3
+    track: int
+    rtp_time: int
+    first_arrival_ns: int
+    last_arrival_ns: int
+    keyframe: bool
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Packets that will not come any more: unwrapped sequence numbers, both ends included.
+
+    ``rtp_time`` is that of the frame that the loss spoiled, or -1 where unknown. ``cause``: network, repair-failed, incomplete.
+    """
+
+    type: ClassVar[int] = 4
+    track: int
+    first_sequence: int
+    last_sequence: int
+    rtp_time: int
+    cause: str
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEvent:
+    """Something happened in the room. ``event``: joined, left, kicked, destroyed, link-lost, link-found, order.
+
+    ``order`` is the user's place in room-entry order (from 0), -1 where it has none.
+    """
+
+    type: ClassVar[int] = 5
+    event: str
+    user_id: str = ""
+    order: int = -1
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """The recording parameters from here on (JSON without secrets, see ``rokuga.control.model.Params``)."""
+
+    type: ClassVar[int] = 6
+    version: int
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeAsked:
+    """We sent a PLI. ``reason``: start, loss, segment, interval, resume."""
+
+    type: ClassVar[int] = 7
+    track: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Written every second by capture so that a reader knows how far time has gone; every tenth carries UTC (else 0)."""
+
+    type: ClassVar[int] = 8
+    utc_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The generation is over; nothing follows. ``leave_code`` as TRTC's event 302 (-1: sealed after a crash)."""
+
+    type: ClassVar[int] = 9
+    leave_code: int
+    cause: str
+
+
+Record = TrackOpened | TrackClosed | Frame | Loss | RoomEvent | Params | KeyframeAsked | Tick | End
+_JSON_RECORDS: dict[int, type[Any]] = {
+    r.type: r for r in (TrackOpened, TrackClosed, Loss, RoomEvent, Params, KeyframeAsked, Tick, End)
+}
+
+
+def encode(record: Record, monotonic_ns: int) -> bytes:
+    """The record as bytes, head and body."""
+    flags = 0
+    if isinstance(record, Frame):
+        flags = FLAG_KEYFRAME if record.keyframe else 0
+        body = FRAME_HEAD.pack(record.rtp_time, record.first_arrival_ns, record.last_arrival_ns) + record.data
+        track = record.track
+    else:
+        fields = asdict(record)
+        track = fields.pop("track", 0)
+        body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    rest = struct.pack("<BBHq", record.type, flags, track, monotonic_ns)
+    return struct.pack("<II", len(body), crc32(body, crc32(rest))) + rest + body
+
+
+def decode(kind: int, flags: int, track: int, body: bytes) -> Record | None:
+    """The record in ``body``; None for a type that this version does not know. Raises JournalError if it is damaged."""
+    try:
+        if kind == Frame.type:
+            rtp_time, first, last = FRAME_HEAD.unpack_from(body)
+            return Frame(track, rtp_time, first, last, bool(flags & FLAG_KEYFRAME), body[FRAME_HEAD.size :])
+        made = _JSON_RECORDS.get(kind)
+        if made is None:
+            return None
+        fields = json.loads(body)
+        if "track" in made.__dataclass_fields__:
+            fields["track"] = track
+        record: Record = made(**fields)
+        return record
+    except (ValueError, TypeError, struct.error) as error:
+        raise JournalError(f"damaged record of type {kind}: {error}") from None

@@ -1,0 +1,145 @@
+"""Writing the journal: buffered for at most 100 ms, on disk within a second, a new file every minute or 64 MB."""
+
+import asyncio
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rokuga import clock
+from rokuga.journal.reader import files, last_header, last_track
+from rokuga.journal.records import FileHeader, Record, encode
+
+FLUSH_SECONDS = 0.1
+"""Received data is written at the latest this long after append: a killed process loses no more."""
+SYNC_SECONDS = 1.0
+"""Written data is on the disk at the latest this long after: a power cut loses no more."""
+FILE_NS = 60 * 1_000_000_000
+FILE_BYTES = 64 * 1024 * 1024
+BUFFER_BYTES = 1024 * 1024
+
+
+class JournalWriter:
+    """The one writer of a generation's journal. ``async with``; a writer never appends to a file that it did not create.
+
+    A writer that finds files of an earlier one (capture was restarted) goes on with the next file number, the same epoch and
+    higher track numbers. Raises OSError when the disk refuses; what was appended before is kept in the buffer.
+    """
+
+    def __init__(self, folder: Path, task_id: str, generation: int) -> None:
+        self._folder = folder
+        self._task_id = task_id
+        self._generation = generation
+        self._buffer = bytearray()
+        self._fd = -1
+        self._file = 0
+        self._file_bytes = 0
+        self._file_since = 0
+        self._dirty = False
+        self._next_track = 1
+        self._epoch: tuple[int, int] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failed: OSError | None = None
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        before = last_header(folder)
+        if before is not None:
+            self._file = max(number for number, _ in files(folder))
+            self._epoch = (before.epoch_ns, before.epoch_utc_ns)
+            self._next_track = last_track(folder) + 1
+        self._open_next(clock.monotonic_ns())
+
+    @property
+    def epoch_ns(self) -> int:
+        """Monotonic ns of the generation's zero of presentation time."""
+        assert self._epoch is not None
+        return self._epoch[0]
+
+    @property
+    def failed(self) -> OSError | None:
+        """The disk's last refusal, None while all is well (full disk: what is buffered is tried again)."""
+        return self._failed
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="journal-writer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.close()
+
+    def new_track(self) -> int:
+        """A track number that this generation has not used."""
+        number = self._next_track
+        self._next_track += 1
+        return number
+
+    def append(self, record: Record, now_ns: int | None = None) -> int:
+        """Append one record; returns its monotonic ns. It is written within FLUSH_SECONDS."""
+        now = clock.monotonic_ns() if now_ns is None else now_ns
+        self._buffer += encode(record, now)
+        if len(self._buffer) >= BUFFER_BYTES and self._failed is None:
+            self.flush()
+        return now
+
+    def flush(self) -> None:
+        """Hand the buffer to the operating system; at file limits go on in a new file."""
+        if self._buffer:
+            try:
+                written = os.write(self._fd, self._buffer)
+            except OSError as error:
+                self._failed = error
+                return
+            self._failed = None
+            del self._buffer[:written]
+            self._file_bytes += written
+            self._dirty = True
+        if self._buffer:
+            return
+        now = clock.monotonic_ns()
+        if self._file_bytes >= FILE_BYTES or now - self._file_since >= FILE_NS:
+            os.fdatasync(self._fd)
+            os.close(self._fd)
+            self._open_next(now)
+
+    def close(self) -> None:
+        """Write and sync what is left."""
+        if self._fd < 0:
+            return
+        self.flush()
+        os.fdatasync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+
+    async def _run(self) -> None:
+        since_sync = 0.0
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self.flush()
+            since_sync += FLUSH_SECONDS
+            if since_sync >= SYNC_SECONDS and self._dirty:
+                since_sync = 0.0
+                self._dirty = False
+                # A duplicate, so that a change of file meanwhile does not close it under the thread.
+                fd = os.dup(self._fd)
+                try:
+                    await asyncio.to_thread(os.fdatasync, fd)
+                finally:
+                    os.close(fd)
+
+    def _open_next(self, now: int) -> None:
+        self._file += 1
+        utc = clock.utc_ns()
+        if self._epoch is None:
+            self._epoch = (now, utc)
+        header = FileHeader(self._task_id, self._generation, self._file, now, utc, *self._epoch)
+        path = self._folder / f"{self._file:06d}.rj"
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        text = header.encode()
+        os.write(self._fd, text)
+        self._file_bytes = len(text)
+        self._file_since = now
+        self._dirty = True

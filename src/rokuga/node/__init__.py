@@ -1,0 +1,1 @@
+"""The machine that records: takes generations, supervises their processes, uploads, reports."""

@@ -1,0 +1,1 @@
+"""Journal in, HLS out: a restartable, pure function of the journal."""

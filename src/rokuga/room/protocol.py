@@ -1,0 +1,96 @@
+"""What capture knows of a room: users, their streams, and subscriptions; Janus stands behind it (``rokuga.room.janus``)."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+MediaId = Literal["main", "aux"]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaTrack:
+    """One m-line that a publisher sends. ``mid`` is the publisher's, ``codec`` lower case."""
+
+    mid: str
+    kind: Literal["audio", "video"]
+    codec: str
+    simulcast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is recorded together: one (UserId, MediaId) with its audio and video.
+
+    ``feed`` is the media server's id of the publisher, ``order`` the user's place in room-entry order (from 0; it never
+    changes for a user who stays). Aux has no audio of its own.
+    """
+
+    user_id: str
+    media_id: MediaId
+    feed: str | int
+    order: int
+    audio: MediaTrack | None
+    video: MediaTrack | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserJoined:
+    """An anchor (not a bot of ours) is in the room, publishing or not."""
+
+    user_id: str
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserLeft:
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """All streams that are published now: a full list at each change, sorted by (order, main before aux)."""
+
+    streams: tuple[Stream, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """We are out. ``reason``: kicked, destroyed, replaced (another task's bot took our id), link-lost."""
+
+    reason: Literal["kicked", "destroyed", "replaced", "link-lost"]
+
+
+RoomChange = UserJoined | UserLeft | Published | Gone
+
+
+class Subscription(Protocol):
+    """One stream's subscription: a handle of its own, so that a change of one stream touches no other.
+
+    Offers come one at a time; the next is asked for only after the last was answered.
+    """
+
+    stream: Stream
+
+    def offers(self) -> AsyncIterator[str]:
+        """SDP offers, the first one at once; each must be answered with ``answer``. Ends when the subscription is over."""
+
+    async def answer(self, sdp: str) -> None:
+        """Answer the offer that was taken last. Raises RoomError."""
+
+    async def update(self, stream: Stream) -> None:
+        """The publisher changed its tracks (added, removed, republished) or we want fewer of them: renegotiate. Raises RoomError."""
+
+    async def close(self) -> None:
+        """Detach the handle; never raises for a link that is gone."""
+
+
+class Room(Protocol):
+    """A joined room (``async with``). Raises RoomError when joining fails."""
+
+    session_id: int
+
+    def changes(self) -> AsyncIterator[RoomChange]:
+        """What happens in the room, beginning with who and what is there now; ends after Gone."""
+
+    async def subscribe(self, stream: Stream) -> Subscription:
+        """Subscribe to the stream's tracks that are not None. Raises RoomError (428: not yet up, try again)."""

@@ -1,0 +1,1 @@
+"""From finished files to the bucket: spool, object stores, uploader."""
