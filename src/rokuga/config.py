@@ -43,7 +43,9 @@ class Janus(Section):
     port: int = Field(default=0, ge=0, le=65535)
     """Embedded: its WebSocket port; 0: any free one."""
     host: str = "127.0.0.1"
-    """Embedded: the address that its WebSocket and its media bind to. A browser on another machine needs a reachable one."""
+    """Embedded: the address that its WebSocket binds to. A browser on another machine needs a reachable one."""
+    media_address: str = ""
+    """Embedded: interface or address for WebRTC media; empty: all of this machine's but loopback."""
     room_ids: Literal["string", "integer"] = "string"
     api_secret: SecretStr = SecretStr("")
     token: SecretStr = SecretStr("")

@@ -2,7 +2,7 @@
 
 A file is a header followed by records; all numbers are little-endian::
 
-    file header  8s magic | u16 format version | u16 length of JSON | JSON {TaskId, Generation, File, MonotonicNs, UtcNs, EpochNs, EpochUtcNs}
+    file header  8s magic | u16 format version | u16 length of JSON | JSON (FileHeader's fields)
     record       u32 length of body | u32 CRC-32 of all that follows | u8 type | u8 flags | u16 track | i64 monotonic ns | body
 
 ``monotonic ns`` is the moment of appending. A frame's arrivals are in its body.
@@ -176,9 +176,7 @@ class End:
 
 
 Record = TrackOpened | TrackClosed | Frame | Loss | RoomEvent | Params | KeyframeAsked | Tick | End
-_JSON_RECORDS: dict[int, type[Any]] = {
-    r.type: r for r in (TrackOpened, TrackClosed, Loss, RoomEvent, Params, KeyframeAsked, Tick, End)
-}
+_JSON_RECORDS: dict[int, type[Any]] = {r.type: r for r in (TrackOpened, TrackClosed, Loss, RoomEvent, Params, KeyframeAsked, Tick, End)}
 
 
 def encode(record: Record, monotonic_ns: int) -> bytes:

@@ -1,0 +1,116 @@
+"""A child process that is ended by id, and free ports for it."""
+
+import asyncio
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from rokuga.errors import RokugaError
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 10.0
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildError(RokugaError):
+    """A child process did not come up, or ended by itself; the message says which and where its log lies."""
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def program(name: str) -> str:
+    """Path of a program: beside the running Python first (wheels put theirs there), then on PATH. Raises ChildError."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise ChildError(f"{name} is not installed (make setup installs it)")
+    return found
+
+
+def die_with_parent() -> None:
+    """For a child, between fork and exec: end when the parent does, however that happens."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def answers(host: str, port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+class Child:
+    """One child process: started with its output in a log file, waited for, ended by id."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self._command = list(command)
+        self._log = log
+        self._env = env
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    async def start(self, ready: Callable[[], Awaitable[bool]] | None = None) -> None:
+        """Start and wait until ``ready()``. Raises ChildError if it ends before or takes more than READY_SECONDS."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as out:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self._env,
+                preexec_fn=die_with_parent,
+            )
+        if ready is None:
+            return
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await ready():
+                    if self._process.returncode is not None:
+                        raise ChildError(f"{self.name} ended with {self._process.returncode}; see {self._log}")
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            await self.stop()
+            raise ChildError(f"{self.name} was not ready after {READY_SECONDS:.0f} s; see {self._log}") from None
+
+    async def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        assert self._process is not None
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, then SIGKILL; returns when it is gone."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        if self._process is not None and self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
