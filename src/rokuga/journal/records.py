@@ -114,7 +114,8 @@ class Frame:
 class Loss:
     """Packets that will not come any more: unwrapped sequence numbers, both ends included.
 
-    ``rtp_time`` is that of the frame that the loss spoiled, or -1 where unknown. ``cause``: network, repair-failed, incomplete.
+    ``rtp_time`` is that of the frame that the loss spoiled, or -1 where unknown. ``cause``: network,
+    repair-failed, incomplete, malformed, disk-full.
     """
 
     type: ClassVar[int] = 4

@@ -1,6 +1,7 @@
 """Writing the journal: buffered for at most 100 ms, on disk within a second, a new file every minute or 64 MB."""
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import Self
 
 from rokuga import clock
 from rokuga.journal.reader import files, last_header, last_track
-from rokuga.journal.records import FileHeader, Record, encode
+from rokuga.journal.records import FileHeader, Frame, Loss, Record, encode
 
 FLUSH_SECONDS = 0.1
 """Received data is written at the latest this long after append: a killed process loses no more."""
@@ -17,6 +18,8 @@ SYNC_SECONDS = 1.0
 FILE_NS = 60 * 1_000_000_000
 FILE_BYTES = 64 * 1024 * 1024
 BUFFER_BYTES = 1024 * 1024
+PENDING_BYTES = 64 * 1024 * 1024
+"""What a disk that refuses leaves in memory at most; beyond it frames become losses of cause ``disk-full``."""
 
 
 class JournalWriter:
@@ -78,6 +81,8 @@ class JournalWriter:
     def append(self, record: Record, now_ns: int | None = None) -> int:
         """Append one record; returns its monotonic ns. It is written within FLUSH_SECONDS."""
         now = clock.monotonic_ns() if now_ns is None else now_ns
+        if isinstance(record, Frame) and len(self._buffer) >= PENDING_BYTES:
+            record = Loss(record.track, -1, -1, record.rtp_time, "disk-full")
         self._buffer += encode(record, now)
         if len(self._buffer) >= BUFFER_BYTES and self._failed is None:
             self.flush()
@@ -99,9 +104,16 @@ class JournalWriter:
             return
         now = clock.monotonic_ns()
         if self._file_bytes >= FILE_BYTES or now - self._file_since >= FILE_NS:
-            os.fdatasync(self._fd)
-            os.close(self._fd)
-            self._open_next(now)
+            old = self._fd
+            try:
+                os.fdatasync(old)
+                self._open_next(now)
+            except OSError as error:
+                # The present file goes on until the disk takes a new one.
+                self._failed = error
+                self._fd = old
+                return
+            os.close(old)
 
     def close(self) -> None:
         """Write and sync what is left."""
@@ -135,9 +147,15 @@ class JournalWriter:
             self._epoch = (now, utc)
         header = FileHeader(self._task_id, self._generation, self._file, now, utc, *self._epoch)
         path = self._folder / f"{self._file:06d}.rj"
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         text = header.encode()
-        os.write(self._fd, text)
+        try:
+            if os.write(fd, text) != len(text):
+                raise OSError(errno.ENOSPC, "no room for a journal file's header")
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd = fd
         self._file_bytes = len(text)
         self._file_since = now
         self._dirty = True

@@ -1,0 +1,206 @@
+"""The journal: what is written is read, whatever is cut off, damaged, continued or followed."""
+
+import asyncio
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rokuga.errors import JournalError
+from rokuga.journal import writer as writer_module
+from rokuga.journal.reader import Damage, Entry, JournalReader, Position, files, last_header
+from rokuga.journal.records import (
+    HEAD,
+    End,
+    FileHeader,
+    Frame,
+    KeyframeAsked,
+    Loss,
+    Params,
+    Record,
+    RoomEvent,
+    Tick,
+    TrackClosed,
+    TrackOpened,
+    decode,
+    encode,
+)
+from rokuga.journal.writer import JournalWriter
+
+RECORDS: list[Record] = [
+    Params(1, {"room_id": "部屋", "lists": {"audio_allow": ["a"]}}),
+    RoomEvent("joined", "アリス", 0),
+    TrackOpened(1, "アリス", "main", "video", "h264", 90000, 0, "packetization-mode=1"),
+    KeyframeAsked(1, "start"),
+    Frame(1, (1 << 33) + 5, 1_000, 2_000, True, b"\0\0\0\1\x65" + bytes(range(256)) * 40),
+    Frame(1, -7, 3_000, 4_000, False, b""),
+    Loss(1, 65_530, 65_537, 77, "repair-failed", 5),
+    Tick(123),
+    TrackClosed(1, "left"),
+    End(99, "idle"),
+]
+
+
+def entries(folder: Path, start: Position | None = None) -> tuple[list[Record], list[Damage]]:
+    """All records with their payloads, and all damages."""
+    got: list[Record] = []
+    damages: list[Damage] = []
+    with JournalReader(folder, start or Position(0, 0)) as reader:
+        for item in reader.read():
+            if isinstance(item, Damage):
+                damages.append(item)
+                continue
+            record = item.record
+            if isinstance(record, Frame):
+                data = reader.payload(item.position, item.payload_bytes)
+                record = Frame(record.track, record.rtp_time, record.first_arrival_ns, record.last_arrival_ns, record.keyframe, data)
+            got.append(record)
+    return got, damages
+
+
+async def test_what_is_written_is_read(tmp_path: Path) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        times = [writer.append(r) for r in RECORDS]
+    assert entries(tmp_path) == (RECORDS, [])
+    with JournalReader(tmp_path) as reader:
+        read = [e for e in reader.read() if isinstance(e, Entry)]
+        assert [e.monotonic_ns for e in read] == times
+        assert reader.header is not None
+        assert reader.header.task_id == "task"
+        assert reader.header.epoch_ns == writer.epoch_ns
+    for entry, expected in zip(read, RECORDS, strict=True):
+        assert entries(tmp_path, entry.position)[0][0] == expected
+    assert files(tmp_path)[0][1].stat().st_mode & 0o777 == 0o600
+
+
+async def test_is_written_within_the_promised_time(tmp_path: Path) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        writer.append(Tick(1))
+        async with asyncio.timeout(5):
+            while not entries(tmp_path)[0]:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_follower_reads_on_where_it_stopped(tmp_path: Path) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        with JournalReader(tmp_path) as reader:
+            for record in RECORDS:
+                assert list(reader.read()) == []
+                writer.append(record)
+                writer.flush()
+                (entry,) = reader.read()
+                assert isinstance(entry, Entry)
+                assert type(entry.record) is type(record)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_cut_anywhere_all_before_is_read_and_a_new_writer_goes_on(tmp_path: Path, seed: int) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        for record in RECORDS[:-1]:
+            writer.append(record)
+    epoch = writer.epoch_ns
+    ((_, path),) = files(tmp_path)
+    with JournalReader(tmp_path) as reader:
+        ends = [e.after.offset for e in reader.read() if isinstance(e, Entry)]
+    header_end = ends[0] - len(encode(RECORDS[0], 0))
+    size = random.Random(seed).randrange(header_end, ends[-1])
+    os.truncate(path, size)
+    whole = sum(end <= size for end in ends)
+    assert entries(tmp_path) == (RECORDS[:whole], [])
+
+    async with JournalWriter(tmp_path, "task", 0) as again:
+        assert again.epoch_ns == epoch
+        opened = any(isinstance(r, TrackOpened) for r in RECORDS[:whole])
+        assert again.new_track() == (2 if opened else 1)
+        again.append(End(0, "end"))
+    got, damages = entries(tmp_path)
+    assert got == [*RECORDS[:whole], End(0, "end")]
+    torn = size not in (header_end, *ends)
+    assert len(damages) == torn
+
+
+async def test_a_flipped_bit_in_an_older_file_is_told_and_the_next_file_is_read(tmp_path: Path) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        writer.append(Tick(1))
+        writer.append(Tick(2))
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        writer.append(Tick(3))
+    path = files(tmp_path)[0][1]
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    got, damages = entries(tmp_path)
+    assert got == [Tick(1), Tick(3)]
+    assert [d.reason for d in damages] == ["wrong checksum"]
+
+
+async def test_goes_on_in_a_new_file_at_the_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "FILE_BYTES", 1000)
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        for n in range(100):
+            writer.append(Tick(n))
+            writer.flush()
+    assert len(files(tmp_path)) > 3
+    assert entries(tmp_path) == ([Tick(n) for n in range(100)], [])
+
+
+async def test_a_full_disk_loses_nothing_that_was_appended(tmp_path: Path) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        good = writer._fd
+        full = os.open("/dev/full", os.O_WRONLY)
+        writer._fd = full
+        writer.append(Tick(1))
+        writer.flush()
+        assert writer.failed is not None
+        writer._fd = good
+        os.close(full)
+        writer.append(Tick(2))
+        writer.flush()
+        assert writer.failed is None
+    assert entries(tmp_path)[0] == [Tick(1), Tick(2)]
+
+
+async def test_a_disk_that_stays_full_costs_frames_by_name_and_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "PENDING_BYTES", 10_000)
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        good = writer._fd
+        full = os.open("/dev/full", os.O_WRONLY)
+        writer._fd = full
+        for n in range(100):
+            writer.append(Frame(1, n, 0, 0, False, bytes(1000)))
+            writer.flush()
+        writer._fd = good
+        os.close(full)
+    got = entries(tmp_path)[0]
+    kept = [r for r in got if isinstance(r, Frame)]
+    lost = [r for r in got if isinstance(r, Loss)]
+    assert 9 <= len(kept) <= 11
+    assert [r.rtp_time for r in kept] + [r.rtp_time for r in lost] == list(range(100))
+    assert {r.cause for r in lost} == {"disk-full"}
+
+
+def test_a_foreign_file_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "000001.rj").write_bytes(b"PNG" * 10)
+    with pytest.raises(JournalError, match="wrong magic"):
+        last_header(tmp_path)
+    header = FileHeader("t", 0, 1, 0, 0, 0, 0).encode()
+    (tmp_path / "000001.rj").write_bytes(header[:8] + b"\x63\0" + header[10:])
+    with pytest.raises(JournalError, match="format 99"):
+        last_header(tmp_path)
+
+
+@given(st.integers(0, 12), st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=200))
+def test_no_body_raises_anything_but_the_typed_error(kind: int, flags: int, track: int, body: bytes) -> None:
+    try:
+        decode(kind, flags, track, body)
+    except JournalError:
+        pass
+
+
+def test_the_head_is_as_documented() -> None:
+    text = encode(Tick(0), 42)
+    assert HEAD.unpack_from(text)[0] == len(text) - HEAD.size
+    assert HEAD.unpack_from(text)[5] == 42
