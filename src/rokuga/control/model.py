@@ -1,6 +1,23 @@
 """What api, workflows and node say to each other. All of it passes through Temporal, encrypted.
 
 Plain dataclasses, so that fields can be added; every one of them is JSON-able by Temporal's default converter.
+
+A node's activities, each idempotent, by the names they are scheduled under:
+
+=======================  ============  =====================================================================================
+``place()``              NODES_QUEUE   answers the node's id; a node polls this queue only while it has room for one more
+``record(RecordOrder)``  ``node-<id>`` begins or adopts that generation; completes asynchronously, heartbeats carry a Beat. Returns None
+                                       when capture is out *and* all is confirmed (``drained`` was signalled before). Fails with
+                                       ApplicationError type START_FAILED if the recorder could not start (``failed`` was signalled before)
+``holds(task, g) ->      ``node-<id>`` whether the node still has that generation's capture, or what it left and can finish it as its own
+bool``
+``apply(ApplyOrder)``    ``node-<id>`` returns when the journal has these parameters; a version not above the current one changes nothing.
+                                       Raises if that generation is not (or not yet) recording here: it is asked again later
+``halt(StopOrder)``      ``node-<id>`` returns when capture is told to leave; raises like ``apply``
+``recover(RecordOrder)`` ``node-<id>`` finishes a generation that was given up, or whose task has closed while ``record`` was still open:
+``-> Recovered``                       ends its capture if it still runs, renders, uploads, heartbeats. Fails with ApplicationError
+                                       type NOTHING_LEFT (not retried) if the node has nothing of it
+=======================  ============  =====================================================================================
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +27,11 @@ NODES_QUEUE = "rokuga-nodes"
 """``place`` is scheduled here; a node polls it only while it has room."""
 CONTROL_QUEUE = "rokuga-control"
 """Workflows and their short activities (callbacks)."""
+
+START_FAILED = "StartFailed"
+"""Type of the ApplicationError with which ``record`` says that the recorder could not start."""
+NOTHING_LEFT = "NothingLeft"
+"""Type of the ApplicationError with which ``recover`` says that this node has nothing of that generation."""
 
 
 def node_queue(node_id: str) -> str:
@@ -66,6 +88,24 @@ class StoreTarget:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """How long a task waits for what, in seconds."""
+
+    place: float = 30
+    """for a node with room, at the task's start"""
+    pull_up_place: float = 600
+    """the same for a later generation: nobody waits for an answer, and the room is still there"""
+    node: float = 1
+    """until a node takes ``apply`` or ``halt`` from its queue; longer: taken for gone"""
+    holds: float = 1.5
+    """the same for the question whether it still holds a generation"""
+    close: float = 60
+    """from the recorder's end to the task's, while files are still unconfirmed"""
+    updates_per_run: int = 1000
+    """Modify calls after which the workflow continues as new (Temporal's limit: 2,000 a run)"""
+
+
+@dataclass(frozen=True)
 class TaskInput:
     """What TaskWorkflow is started with; ``state`` is its own past when it continues as new."""
 
@@ -76,6 +116,9 @@ class TaskInput:
     heartbeat_timeout: float = 3
     callbacks: bool = True
     """whether the app has a callback URL"""
+    expires_ms: int = 0
+    """UTC; from then on Describe, Modify and Delete find nothing, the recording goes on. 0: never"""
+    timing: Timing = field(default_factory=Timing)
     state: dict[str, Any] | None = None
 
 
