@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from rokuga.errors import RokugaError
 
@@ -54,13 +55,26 @@ async def answers(host: str, port: int) -> bool:
 
 
 class Child:
-    """One child process: started with its output in a log file, waited for, ended by id."""
+    """One child process: started with its output in a log file (None: on our stderr), waited for, ended by id.
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: dict[str, str] | None = None) -> None:
+    It leads a session of its own, so that a Ctrl-C in the terminal reaches us alone and we decide the order of ending.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path | None,
+        env: dict[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         self.name = name
         self._command = list(command)
         self._log = log
         self._env = env
+        self._pass_fds = tuple(pass_fds)
+        self._stop_seconds = stop_seconds
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -69,14 +83,15 @@ class Child:
 
     async def start(self, ready: Callable[[], Awaitable[bool]] | None = None) -> None:
         """Start and wait until ``ready()``. Raises ChildError if it ends before or takes more than READY_SECONDS."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as out:
+        with self._output() as out:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 env=self._env,
+                pass_fds=self._pass_fds,
+                start_new_session=True,
                 preexec_fn=die_with_parent,
             )
         if ready is None:
@@ -85,11 +100,21 @@ class Child:
             async with asyncio.timeout(READY_SECONDS):
                 while not await ready():
                     if self._process.returncode is not None:
-                        raise ChildError(f"{self.name} ended with {self._process.returncode}; see {self._log}")
+                        raise ChildError(f"{self.name} ended with {self._process.returncode}{self._see}")
                     await asyncio.sleep(0.05)
         except TimeoutError:
             await self.stop()
-            raise ChildError(f"{self.name} was not ready after {READY_SECONDS:.0f} s; see {self._log}") from None
+            raise ChildError(f"{self.name} was not ready after {READY_SECONDS:.0f} s{self._see}") from None
+
+    def _output(self) -> BinaryIO:
+        if self._log is None:
+            return os.fdopen(os.dup(2), "wb")
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        return self._log.open("ab")
+
+    @property
+    def _see(self) -> str:
+        return f"; see {self._log}" if self._log else ""
 
     async def wait(self) -> int:
         """Its exit code, when it has ended."""
@@ -103,7 +128,7 @@ class Child:
             return
         process.terminate()
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
             process.kill()
