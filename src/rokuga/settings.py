@@ -270,7 +270,7 @@ def first_start(data: Path) -> Path:
         admin_secret=secrets.token_urlsafe(24),
         payload_key=base64.b64encode(secrets.token_bytes(PAYLOAD_KEY_BYTES)).decode(),
     )
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Whole or not at all: a start that is killed here must not leave a file that the next one takes for a configuration.
     fresh = path.with_suffix(f".{os.getpid()}")
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

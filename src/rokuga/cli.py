@@ -1,0 +1,152 @@
+"""The command line. Each command imports what it needs when it runs, so that ``rokuga --help`` is quick."""
+
+import os
+import sys
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from rokuga.config import Config
+    from rokuga.settings import Role
+
+app = typer.Typer(
+    name="rokuga",
+    help="Rokuga (録画) records WebRTC rooms of a Janus: TRTC's on-cloud recording API on your own machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file. Without it <data>/rokuga.toml, which the first start writes with fresh secrets.")
+]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of all state: recordings under way, databases, logs, local store.")]
+Effective = Annotated[int | None, typer.Option("--effective-config", hidden=True, help="Descriptor of the supervisor's configuration.")]
+DATA = Path("data")
+WRONG_CONFIGURATION = 2
+
+
+def _refuse(problems: list[str]) -> NoReturn:
+    for problem in problems:
+        print(f"rokuga: {problem}", file=sys.stderr)
+    raise typer.Exit(WRONG_CONFIGURATION)
+
+
+def _load(config: Path | None, data: Path, role: str) -> "Config":
+    """The configuration for a role; a wrong one is named key by key and nothing starts."""
+    from rokuga import settings
+    from rokuga.errors import ConfigError
+
+    try:
+        path = config or settings.first_start(data)
+        return settings.load(path, cast("Role", role), os.environ)
+    except ConfigError as error:
+        _refuse(error.problems)
+    except OSError as error:
+        _refuse([f"--data: {error}"])
+
+
+@app.command()
+def up(config: ConfigOption = None, data: DataOption = DATA) -> None:
+    """Run everything on this machine in the foreground; prints "ready URL" when the API answers."""
+    import asyncio
+
+    from rokuga import logs
+    from rokuga.embedded.process import ChildError
+    from rokuga.errors import ConfigError
+    from rokuga.folders import DataFolder
+    from rokuga.up import lock
+    from rokuga.up import up as supervise
+
+    data = data.absolute()
+    try:
+        held = lock(data)
+    except ConfigError as error:
+        _refuse(error.problems)
+    except OSError as error:
+        _refuse([f"--data: {error}"])
+    effective = _load(config, data, "up")
+    logs.configure("up", DataFolder(data).logs)
+    try:
+        code = asyncio.run(supervise(effective, data))
+    except ConfigError as error:
+        _refuse(error.problems)
+    except ChildError as error:
+        print(f"rokuga: {error}", file=sys.stderr)
+        code = 1
+    finally:
+        os.close(held)
+    raise typer.Exit(code)
+
+
+def _role(name: str, config: Path | None, data: Path, effective: int | None) -> None:
+    import asyncio
+    import json
+
+    import structlog
+
+    from rokuga import logs, settings
+    from rokuga.folders import DataFolder
+    from rokuga.roles import ROLES, until_signal
+
+    data = data.absolute()
+    if effective is None:
+        loaded = _load(config, data, name)
+    else:
+        with open(f"/proc/self/fd/{effective}", encoding="utf-8") as file:  # noqa: PTH123
+            values: dict[str, Any] = json.load(file)
+        os.close(effective)
+        loaded = settings.parse(values)
+    logs.configure(name, DataFolder(data).logs)
+    try:
+        asyncio.run(until_signal(ROLES[name], loaded, data))
+    except Exception:
+        # The supervisor, or whoever runs the roles, starts it again; this is the last chance to say why.
+        structlog.get_logger(__name__).exception("the role ended by an error")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def api(config: ConfigOption = None, data: DataOption = DATA, effective_config: Effective = None) -> None:
+    """Run the HTTP API alone (several machines; needs temporal.address)."""
+    _role("api", config, data, effective_config)
+
+
+@app.command()
+def control(config: ConfigOption = None, data: DataOption = DATA, effective_config: Effective = None) -> None:
+    """Run the workflows and callbacks alone (several machines; needs temporal.address)."""
+    _role("control", config, data, effective_config)
+
+
+@app.command()
+def node(config: ConfigOption = None, data: DataOption = DATA, effective_config: Effective = None) -> None:
+    """Run a recording node alone (several machines; needs temporal.address and janus.url)."""
+    _role("node", config, data, effective_config)
+
+
+@app.command()
+def usersig(
+    user_id: Annotated[str, typer.Argument(help="Whose signature, for instance the recording bot's UserId.")],
+    sdk_app_id: Annotated[int | None, typer.Option(help="Which app; without it the first one.")] = None,
+    expire: Annotated[int, typer.Option(help="Seconds that it is valid.", min=1)] = 180 * 86400,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Print a UserSig."""
+    from rokuga.api.usersig import make
+    from rokuga.clock import utc_ms
+
+    effective = _load(config, data.absolute(), "up")
+    found = effective.app(sdk_app_id) if sdk_app_id is not None else effective.apps[0]
+    if found is None:
+        _refuse([f"--sdk-app-id: there is no [[apps]] with sdk_app_id = {sdk_app_id}"])
+    print(make(found.sdk_app_id, user_id, found.user_sig_key.get_secret_value(), utc_ms() // 1000, expire))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(installed("rokuga"))
