@@ -101,11 +101,12 @@ def _role(name: str, config: Path | None, data: Path, effective: int | None) -> 
         os.close(effective)
         loaded = settings.parse(values)
     logs.configure(name, DataFolder(data).logs)
+    logger = structlog.get_logger(__name__)
     try:
         asyncio.run(until_signal(ROLES[name], loaded, data))
     except Exception:
         # The supervisor, or whoever runs the roles, starts it again; this is the last chance to say why.
-        structlog.get_logger(__name__).exception("the role ended by an error")
+        logger.exception("the role ended by an error")
         raise typer.Exit(1) from None
 
 
