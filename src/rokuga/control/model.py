@@ -145,6 +145,8 @@ class Beat:
     seconds: float = 0
     bytes_spooled: int = 0
     bytes_confirmed: int = 0
+    ms: int = 0
+    """UTC, when the node sent it: a last beat much older than the heartbeat timeout means that Temporal was away, not the node"""
 
 
 @dataclass(frozen=True)
