@@ -1,0 +1,248 @@
+"""Spool to store: puts what the manifest lists, notes what the store confirmed, and keeps the playlists in the store true.
+
+A playlist in the store lists only segments that the store has, from the first on, and only ever grows. All state is in
+``manifest`` and ``confirmed``: an uploader can be killed anywhere and the next one goes on.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+from collections.abc import Awaitable, Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rokuga import clock
+from rokuga.errors import StoreError
+from rokuga.hls import playlist as hls
+from rokuga.node import metrics
+from rokuga.storage import spool
+from rokuga.storage.ledger import Ledger, Playlist
+from rokuga.storage.stores import Destination
+
+POLL_SECONDS = 0.2
+PUTS_PER_STORE = 4
+RETRY_FIRST_SECONDS = 0.5
+RETRY_LAST_SECONDS = 30.0
+BATCH = 500
+
+Notify = Callable[[str, str, dict[str, Any]], Awaitable[None]]
+"""Report (kind, key, payload); a key that was reported before is passed over."""
+
+
+class Gate:
+    """Where to upload to and whether we may: opened by keys, shut while this node may have been replaced."""
+
+    def __init__(self) -> None:
+        self._destination: Destination | None = None
+        self._held = False
+        self._open = asyncio.Event()
+
+    @property
+    def aimed(self) -> bool:
+        return self._destination is not None
+
+    def aim(self, destination: Destination) -> None:
+        """The keys have come (again)."""
+        self._destination = destination
+        self._turn()
+
+    def hold(self, held: bool) -> None:
+        """Shut or open it; what is under way is finished."""
+        self._held = held
+        self._turn()
+
+    async def wait(self) -> Destination:
+        await self._open.wait()
+        assert self._destination is not None
+        return self._destination
+
+    def _turn(self) -> None:
+        if self._destination is not None and not self._held:
+            self._open.set()
+        else:
+            self._open.clear()
+
+
+class Slots:
+    """Limits the puts to one store, over all tasks of a node."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, asyncio.Semaphore] = {}
+
+    def of(self, address: str) -> asyncio.Semaphore:
+        return self._slots.setdefault(address, asyncio.Semaphore(PUTS_PER_STORE))
+
+
+class Uploader:
+    """The one owner of a generation's ``confirmed`` log. ``run`` returns when everything is in the store."""
+
+    def __init__(self, folder: Path, gate: Gate, slots: Slots, notify: Notify) -> None:
+        self.ledger = Ledger()
+        self._folder = folder
+        self._gate = gate
+        self._slots = slots
+        self._notify = notify
+        # Not bounded by itself: it holds the ledger's own segments, each at most once.
+        self._queue: asyncio.Queue[spool.Segment | None] = asyncio.Queue()
+        self._changed: dict[str, asyncio.Event] = {}
+        self._caught_up = asyncio.Event()
+        self._recovered = asyncio.Event()
+        self._log_lock = asyncio.Lock()
+        self._group: asyncio.TaskGroup | None = None
+        self._log = structlog.get_logger(__name__).bind(spool=str(folder))
+
+    async def run(self) -> None:
+        """Upload until the manifest is finished and the store has all of it; the segments are then gone from the disk.
+
+        Raises OSError (in a group) when the disk refuses; a new uploader may then take over.
+        """
+        for _, line in spool.lines(self._folder / spool.CONFIRMED):
+            self.ledger.load(line)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for _ in range(PUTS_PER_STORE):
+                group.create_task(self._put_segments())
+            group.create_task(self._follow())
+        assert self.ledger.drained
+        await self._notify("drained", "drained", {})
+
+    async def _follow(self) -> None:
+        offset = 0
+        while not self.ledger.finished:
+            entries = list(islice(spool.read_manifest(self._folder, offset), BATCH))
+            for after, entry in entries:
+                offset = after
+                if isinstance(entry, spool.Finished):
+                    self.ledger.finished = True
+                    break
+                if self.ledger.exists(entry):
+                    await self._found(entry)
+            if len(entries) < BATCH:
+                self._caught_up.set()
+            await asyncio.sleep(0 if len(entries) == BATCH or self.ledger.finished else POLL_SECONDS)
+        self._caught_up.set()
+        for _ in range(PUTS_PER_STORE):
+            self._queue.put_nowait(None)
+        for event in self._changed.values():
+            event.set()
+
+    async def _found(self, segment: spool.Segment) -> None:
+        if segment.playlist not in self._changed:
+            self._changed[segment.playlist] = asyncio.Event()
+            assert self._group is not None
+            self._group.create_task(self._put_playlist(self.ledger.playlists[segment.playlist]))
+        if segment.index == 0:
+            about = {name: getattr(segment, name) for name in ("user_id", "media_id", "track_type", "begin_ms")}
+            await self._notify("sliced", f"sliced/{segment.playlist}", {"file": segment.playlist, **about})
+        if self.ledger.has(segment):
+            (self._folder / segment.name).unlink(missing_ok=True)
+            self._changed[segment.playlist].set()
+        else:
+            self._queue.put_nowait(segment)
+
+    async def _put_segments(self) -> None:
+        while (segment := await self._queue.get()) is not None:
+            if not await self._put_segment(segment):
+                # It hinders nobody else: tried again on its own.
+                assert self._group is not None
+                self._group.create_task(self._put_damaged(segment))
+
+    async def _put_damaged(self, segment: spool.Segment) -> None:
+        while True:
+            await asyncio.sleep(RETRY_LAST_SECONDS)
+            if await self._put_segment(segment):
+                return
+
+    async def _put_segment(self, segment: spool.Segment) -> bool:
+        """Try until the store has it; False if the file is not what the manifest says."""
+        attempt = 0
+        while True:
+            destination = await self._gate.wait()
+            async with self._slots.of(destination.address):
+                data = await asyncio.to_thread(_read, self._folder / segment.name, segment)
+                if data is None:
+                    break
+                done = await self._put(destination, segment.name, data)
+                del data
+            if done:
+                await self._confirm({"segment": segment.name, "sha256": segment.sha256})
+                self.ledger.confirm(segment)
+                metrics.BYTES_CONFIRMED.inc(segment.size)
+                (self._folder / segment.name).unlink(missing_ok=True)
+                self._changed[segment.playlist].set()
+                return True
+            await self._pause(attempt)
+            attempt += 1
+        self._log.error("a segment is missing or damaged on disk", file=segment.name)
+        await self._complain(StoreError("SegmentDamaged", f"{segment.name} is missing or damaged on the recorder's disk", False))
+        return False
+
+    async def _put_playlist(self, playlist: Playlist) -> None:
+        """The one writer of that playlist: never an older text over a newer one; versions in between are left out."""
+        # The store may have a text that a killed predecessor could not note any more: with all of the manifest known, ours
+        # is not older than that.
+        await self._caught_up.wait()
+        changed = self._changed[playlist.name]
+        attempt = 0
+        while not playlist.closed:
+            due = self.ledger.due(playlist)
+            if due is None:
+                await changed.wait()
+                changed.clear()
+                continue
+            destination = await self._gate.wait()
+            async with self._slots.of(destination.address):
+                due = self.ledger.due(playlist) or due
+                text = hls.render(playlist.segments[: due[0]], due[1])
+                done = await self._put(destination, playlist.name, text.encode())
+            if not done:
+                await self._pause(attempt)
+                attempt += 1
+                continue
+            attempt = 0
+            await self._confirm({"playlist": playlist.name, "count": due[0], "closed": due[1]})
+            self.ledger.store(playlist.name, *due)
+            await self._notify("uploaded", f"uploaded/{playlist.name}", {"file": playlist.name})
+
+    async def _put(self, destination: Destination, name: str, data: bytes) -> bool:
+        try:
+            await destination.put(name, data)
+        except StoreError as error:
+            metrics.UPLOAD_ERRORS.inc()
+            await self._complain(error)
+            return False
+        self._recovered.set()
+        self._recovered.clear()
+        return True
+
+    async def _complain(self, error: StoreError) -> None:
+        minute = clock.utc_ms() // 60_000
+        self._log.warning("the store does not take it", code=error.code, refused=error.refused)
+        await self._notify("upload_error", f"upload_error/{error.code}/{minute}", {"code": error.code, "message": error.message})
+
+    async def _pause(self, attempt: int) -> None:
+        """Wait before another try, longer each time; less when a put of somebody else has succeeded meanwhile."""
+        delay = min(RETRY_LAST_SECONDS, RETRY_FIRST_SECONDS * 2 ** min(attempt, 10)) * random.uniform(0.5, 1)
+        try:
+            async with asyncio.timeout(delay):
+                await self._recovered.wait()
+        except TimeoutError:
+            pass
+
+    async def _confirm(self, line: dict[str, Any]) -> None:
+        data = json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        async with self._log_lock:
+            await asyncio.to_thread(spool.append, self._folder / spool.CONFIRMED, data)
+
+
+def _read(path: Path, segment: spool.Segment) -> bytes | None:
+    """The segment's bytes, None if they are not those of the manifest."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == segment.sha256 else None
