@@ -1,30 +1,44 @@
-# `make setup` installs what is missing; every other target installs what it needs through it.
+# `make setup` installs what is missing; every other target calls it first. A second run installs nothing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-APT := janus chromium fonts-noto-cjk python3-venv iproute2
+PACKAGES := janus python3-venv
+TEST_PACKAGES := chromium
 
-.PHONY: setup demo test check lock format clean
+# Debian's package starts a Janus of its own; what we installed we also quieten. One that was there before is left alone.
+define install
+missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q "install ok installed" || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+  echo "installing:$$missing"; \
+  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing || exit 1; \
+  case "$$missing" in *janus*) [ ! -d /run/systemd/system ] || $$sudo systemctl disable --quiet --now janus || true;; esac; \
+fi
+endef
+
+.PHONY: setup setup-test system demo test check lock format clean
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
-	@missing=""; for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q "install ok installed" || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then \
-	  $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	fi
+setup-test: setup
+	@$(call install,$(TEST_PACKAGES))
+
+system:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	@$(call install,$(PACKAGES))
+
+$(STAMP): requirements.lock pyproject.toml | system
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup
-	$(BIN)/rokuga demo $(ARGS)
+	@$(BIN)/rokuga demo $(ARGS)
 
 # Pure tests in parallel, then the ones that drive the running system, one after the other.
-test: setup check
+test: setup-test check
 	$(BIN)/python -m pytest -m "live" --durations=15
 
 check: setup
@@ -34,7 +48,7 @@ check: setup
 	$(BIN)/python -m pytest -m "not live" -n 2 -q
 
 lock:
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
 format: setup
 	$(BIN)/ruff check --fix src tests
