@@ -1,0 +1,215 @@
+"""The recording API's actions: a parsed request in, the members of ``Response`` out."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from rokuga import clock
+from rokuga.api import rules, usersig
+from rokuga.api.ports import Probe, Tasks
+from rokuga.api.problems import invalid, parse
+from rokuga.api.schema import (
+    Bucket,
+    CreateCloudRecording,
+    DeleteCloudRecording,
+    DescribeCloudRecording,
+    ModifyCloudRecording,
+    Part,
+    plain,
+    unknown_fields,
+)
+from rokuga.api.undo import Undo
+from rokuga.config import App, Config
+from rokuga.control.model import Params, StoreTarget, TaskInput
+from rokuga.errors import ApiError, Fault, StoreError
+
+PROBE_SECONDS = 2.5
+"""a bucket that has not answered by then is the uploader's business"""
+TASK_ID_BYTES = 24
+"""192 random bits"""
+UNKNOWN_SHOWN = 10
+
+Answer = dict[str, Any]
+P = TypeVar("P", bound=Part)
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who calls: the RequestId, and the apps that the SecretId belongs to."""
+
+    request_id: str
+    apps: tuple[App, ...]
+
+    def app(self, sdk_app_id: int) -> App | None:
+        return next((app for app in self.apps if app.sdk_app_id == sdk_app_id), None)
+
+
+@dataclass(frozen=True)
+class Action(Generic[P]):
+    """An action: its request's model and what it does."""
+
+    model: type[P]
+    run: Callable[[P, Call], Awaitable[Answer]]
+
+    async def __call__(self, data: dict[str, Any], as_text: bool, call: Call) -> Answer:
+        request = parse(self.model, data, as_text)
+        if unknown := [path[:64] for path in unknown_fields(request)]:
+            logger.info("unknown fields ignored", action=self.model.__name__, fields=unknown[:UNKNOWN_SHOWN], count=len(unknown))
+        return await self.run(request, call)
+
+
+def new_task_id() -> str:
+    """33 characters of [A-Za-z0-9_-]; the first is a letter, so that it is never taken for an option or a hidden file."""
+    return "t" + secrets.token_urlsafe(TASK_ID_BYTES)
+
+
+class Recording:
+    """CreateCloudRecording, DescribeCloudRecording, ModifyCloudRecording, DeleteCloudRecording."""
+
+    def __init__(self, config: Config, tasks: Tasks, probe: Probe) -> None:
+        self._config = config
+        self._tasks = tasks
+        self._probe = probe
+        self._undo = Undo(tasks)
+
+    def actions(self) -> dict[str, Action[Any]]:
+        """By the name that X-TC-Action gives."""
+        all_actions: list[Action[Any]] = [
+            Action(CreateCloudRecording, self.create),
+            Action(DescribeCloudRecording, self.describe),
+            Action(ModifyCloudRecording, self.modify),
+            Action(DeleteCloudRecording, self.delete),
+        ]
+        return {action.model.__name__: action for action in all_actions}
+
+    async def create(self, request: CreateCloudRecording, call: Call) -> Answer:
+        app = call.app(request.SdkAppId)
+        if app is None:
+            raise invalid("SdkAppId", "is not an application of this SecretId", "InvalidParameter.SdkAppId")
+        rules.check_create(request)
+        bucket = rules.bucket_of(request)
+        check_tickets(request, app, clock.utc_ns() / 1e9)
+        task = self._task(request, bucket, app)
+        await self._check_bucket(task)
+        try:
+            await self._tasks.create(task, app.max_tasks, request.ResourceExpiredHour)
+        except BaseException as error:
+            # Refused for sure, or perhaps started: nobody will learn this TaskId, so nobody else could end the task.
+            if not (isinstance(error, ApiError) and error.code == "FailedOperation.RestrictedConcurrency"):
+                self._undo.stop(app.sdk_app_id, task.task_id, call.request_id)
+            raise
+        logger.info("task created", task_id=task.task_id, sdk_app_id=app.sdk_app_id, request_id=call.request_id)
+        return {"TaskId": task.task_id}
+
+    async def describe(self, request: DescribeCloudRecording, call: Call) -> Answer:
+        self._check_owner(request.SdkAppId, call)
+        task = await self._tasks.describe(request.SdkAppId, request.TaskId)
+        if task.sdk_app_id != request.SdkAppId or (task.expires_ms and clock.utc_ms() >= task.expires_ms):
+            raise not_found()
+        files = [
+            {"UserId": file.user_id, "FileName": file.file, "TrackType": file.track_type, "BeginTimeStamp": file.begin_ms}
+            for file in task.files
+        ]
+        return {"TaskId": request.TaskId, "Status": task.status, "StorageFileList": files}
+
+    async def modify(self, request: ModifyCloudRecording, call: Call) -> Answer:
+        rules.check_modify(request)
+        self._check_owner(request.SdkAppId, call)
+        if request.SubscribeStreamUserIds is None:
+            # Each call overwrites everything; a caller who thinks of it as a merge loses the lists here.
+            logger.warning("modify without SubscribeStreamUserIds resets the lists to everybody", task_id=request.TaskId)
+        layout = plain(request.MixLayoutParams) if request.MixLayoutParams else {}
+        lists = rules.lists_of(request.SubscribeStreamUserIds)
+        await self._tasks.modify(request.SdkAppId, request.TaskId, call.request_id, lists, layout)
+        return {"TaskId": request.TaskId}
+
+    async def delete(self, request: DeleteCloudRecording, call: Call) -> Answer:
+        self._check_owner(request.SdkAppId, call)
+        await self._tasks.stop(request.SdkAppId, request.TaskId, call.request_id)
+        return {"TaskId": request.TaskId}
+
+    async def aclose(self) -> None:
+        await self._undo.aclose()
+
+    def _check_owner(self, sdk_app_id: int, call: Call) -> None:
+        # The answer for a foreign app's task is the one for a task that never was.
+        if call.app(sdk_app_id) is None:
+            raise not_found()
+
+    def _task(self, request: CreateCloudRecording, bucket: Bucket, app: App) -> TaskInput:
+        params = request.RecordParams
+        return TaskInput(
+            task_id=new_task_id(),
+            params=Params(
+                sdk_app_id=app.sdk_app_id,
+                room_id=request.RoomId,
+                room_id_type=request.RoomIdType,
+                user_id=request.UserId,
+                record_mode=params.RecordMode,
+                stream_type=params.StreamType,
+                media_id=params.MediaId,
+                av_merge=params.AvMerge,
+                fill_type=params.FillType,
+                max_idle_time=params.MaxIdleTime,
+                max_streams=app.max_streams_per_task,
+                segment_seconds=self._config.recorder.segment_seconds,
+                lists=rules.lists_of(params.SubscribeStreamUserIds),
+            ),
+            target=StoreTarget(
+                vendor=bucket.Vendor,
+                region=bucket.Region,
+                bucket=bucket.Bucket,
+                access_key=bucket.AccessKey,
+                secret_key=bucket.SecretKey,
+                prefix=list(bucket.FileNamePrefix),
+            ),
+            user_sig=request.UserSig,
+            heartbeat_timeout=self._config.recorder.heartbeat_timeout,
+            callbacks=bool(app.callback_url),
+        )
+
+    async def _check_bucket(self, task: TaskInput) -> None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._probe(task.target, task.task_id)
+        except TimeoutError:
+            logger.warning("bucket did not answer the probe; recording starts", task_id=task.task_id, bucket=task.target.bucket)
+        except StoreError as error:
+            if error.refused:
+                raise ApiError(
+                    "FailedOperation",
+                    f"{error.code}: {error.message} (the object store's answer to a test write; check StorageParams.CloudStorage)",
+                    Fault.DESTINATION,
+                ) from None
+            logger.warning("bucket failed the probe; recording starts", task_id=task.task_id, bucket=task.target.bucket, code=error.code)
+
+
+def check_tickets(request: CreateCloudRecording, app: App, now: float) -> None:
+    """UserSig, and PrivateMapKey where the app demands it. Raises ApiError InvalidParameter.UserSig, MissingParameter, InvalidParameter."""
+    key = app.user_sig_key.get_secret_value()
+    try:
+        usersig.verify(request.UserSig, app.sdk_app_id, request.UserId, key, now)
+    except usersig.TicketError as error:
+        raise invalid("UserSig", f"is not valid for this UserId: {error}. Make a new one", "InvalidParameter.UserSig") from None
+    if not app.private_map_key:
+        return
+    if not request.PrivateMapKey:
+        what = "The request is missing a required parameter `PrivateMapKey`: this application demands room permissions."
+        raise ApiError("MissingParameter", what)
+    try:
+        usersig.verify_room_key(request.PrivateMapKey, app.sdk_app_id, request.UserId, key, now, request.RoomId, request.RoomIdType)
+    except usersig.TicketError as error:
+        raise invalid("PrivateMapKey", f"is not valid for this room: {error}. Make a new one") from None
+
+
+def not_found() -> ApiError:
+    return ApiError(
+        "ResourceNotFound",
+        "There is no such running task for this SdkAppId: it never existed, has ended, or its ResourceExpiredHour is over.",
+    )

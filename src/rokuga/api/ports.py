@@ -1,0 +1,37 @@
+"""What the API needs from the rest of the system: the tasks behind it, and a look at the customer's bucket."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from rokuga.control.model import Description, Lists, StoreTarget, TaskInput
+
+
+class Tasks(Protocol):
+    """The tasks of all apps. Every method is idempotent for a repeated ``request_id`` or task id."""
+
+    async def create(self, task: TaskInput, max_tasks: int, expire_hours: int) -> None:
+        """Start a task and return once it is durable; the bot joins afterwards.
+
+        ``max_tasks`` is how many tasks the app may have at a time, ``expire_hours`` how long the other three calls know the task.
+        Raises ApiError: FailedOperation.RestrictedConcurrency (nothing was started), InternalError.CRInternalError (it may have been).
+        """
+
+    async def describe(self, sdk_app_id: int, task_id: str) -> Description:
+        """Raises ApiError: ResourceNotFound if there is no such running task, InternalError.CRInternalError."""
+
+    async def modify(self, sdk_app_id: int, task_id: str, request_id: str, lists: Lists, layout: dict[str, Any]) -> None:
+        """Overwrite lists and layout. Raises ApiError as `describe`."""
+
+    async def stop(self, sdk_app_id: int, task_id: str, request_id: str) -> None:
+        """End the recording; uploads go on. Raises ApiError as `describe`."""
+
+
+Probe = Callable[[StoreTarget, str], Awaitable[None]]
+"""A small real write into the bucket for (target, TaskId). Raises StoreError; see its ``refused``."""
+
+Ready = Callable[[], Awaitable[bool]]
+"""Whether what stands behind the API answers; for /readyz."""
+
+
+async def always_ready() -> bool:
+    return True

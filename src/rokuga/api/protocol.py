@@ -1,0 +1,41 @@
+"""HTTP/1.1 with a deadline for the request's header, which uvicorn lacks: a client that sends nothing would hold a connection for ever."""
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from rokuga.api.endpoint import ARRIVE_SECONDS, BEGAN
+
+
+class TimedProtocol(H11Protocol):
+    """Closes a connection whose request header is not complete ARRIVE_SECONDS after it was opened or the request's first byte came."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self.conn.their_state is h11.IDLE:
+            self._arm()
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._disarm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        # uvicorn copies this into the request's scope; the dictionary it came with is shared by all connections.
+        state: dict[str, Any] = {**self.app_state, BEGAN: self.loop.time()}
+        self.app_state = state
+        self._deadline = self.loop.call_later(ARRIVE_SECONDS, self.transport.close)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

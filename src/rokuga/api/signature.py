@@ -1,0 +1,164 @@
+"""TC3-HMAC-SHA256, Tencent Cloud's request signature: verification as a pure function.
+
+The rules are those of Tencent Cloud's "Signature v3" page. Official SDKs deviate from it in what they take for host, service and
+content type when their endpoint is overridden (a port, an IP address), so each signed header has a few values that count as signed.
+"""
+
+import hashlib
+import hmac
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rokuga.errors import ApiError
+
+ALGORITHM = "TC3-HMAC-SHA256"
+TOLERANCE = 300
+"""seconds that a caller's clock may differ from ours"""
+UNSIGNED = "UNSIGNED-PAYLOAD"
+SIGNED_HEADERS_MAX = 32
+
+_AUTHORIZATION = re.compile(
+    r"TC3-HMAC-SHA256\s+Credential=(?P<credential>[^,\s]+)\s*,\s*SignedHeaders=(?P<headers>[^,\s]+)\s*,\s*Signature=(?P<signature>[0-9a-fA-F]{64})"
+)
+# The service is free text: some SDKs put the first dot-label of the endpoint there ("127", "localhost:8080").
+_CREDENTIAL = re.compile(r"(?P<secret_id>.+?)/(?P<date>\d{4}-\d{2}-\d{2})/(?P<service>.+)/tc3_request", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,11}")
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """The parts of a request that a signature covers. Header names are lower-case, values as sent (latin-1)."""
+
+    method: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """ASGI headers as a mapping; a repeated header is joined by commas, as HTTP allows."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    return headers
+
+
+def verify(request: SignedRequest, secret_of: Callable[[str], str | None], now: float) -> str:
+    """The SecretId whose secret signed ``request``; ``now`` is in seconds since the epoch.
+
+    Raises ApiError: AuthFailure.InvalidAuthorization, .SecretIdNotFound, .SignatureExpire, .SignatureFailure, .TokenFailure,
+    MissingParameter, InvalidParameter.
+    """
+    headers = request.headers
+    if headers.get("x-tc-token"):
+        raise ApiError(
+            "AuthFailure.TokenFailure",
+            "This server issues no temporary credentials: sign with a permanent SecretId and send no X-TC-Token.",
+        )
+    authorization = _AUTHORIZATION.fullmatch(headers.get("authorization", "").strip())
+    credential = _CREDENTIAL.fullmatch(authorization["credential"]) if authorization else None
+    if authorization is None or credential is None:
+        raise ApiError(
+            "AuthFailure.InvalidAuthorization",
+            "The Authorization header must read `TC3-HMAC-SHA256 Credential=<SecretId>/<yyyy-mm-dd>/<service>/tc3_request, "
+            "SignedHeaders=content-type;host, Signature=<64 hex digits>`.",
+        )
+    names = authorization["headers"].lower().split(";")
+    if not {"content-type", "host"} <= set(names) or len(names) > SIGNED_HEADERS_MAX or len(set(names)) != len(names):
+        raise ApiError("AuthFailure.InvalidAuthorization", "SignedHeaders must name `content-type` and `host`, each header once.")
+    if absent := [name for name in names if name not in headers]:
+        raise ApiError("AuthFailure.InvalidAuthorization", f"SignedHeaders names headers that were not sent: {', '.join(absent)[:200]}.")
+    secret = secret_of(credential["secret_id"])
+    if secret is None:
+        raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId is not found, please ensure that your SecretId is correct.")
+    timestamp = _timestamp(headers, now)
+    if credential["date"] != _date(timestamp):
+        raise ApiError(
+            "AuthFailure.SignatureFailure", f"The date in Credential must be the UTC date of X-TC-Timestamp, which is {_date(timestamp)}."
+        )
+    scope = f"{credential['date']}/{credential['service']}/tc3_request"
+    key = signing_key(secret, credential["date"], credential["service"])
+    given = authorization["signature"].lower()
+    matches = False
+    for values in _candidates(names, headers):
+        hashed = hashlib.sha256(canonical_request(request, names, values).encode("latin-1")).hexdigest()
+        matches |= hmac.compare_digest(given, sign(key, timestamp, scope, hashed))
+    if not matches:
+        raise ApiError(
+            "AuthFailure.SignatureFailure",
+            "The provided credentials could not be validated. Please check your signature is correct.",
+        )
+    return credential["secret_id"]
+
+
+def canonical_request(request: SignedRequest, names: Iterable[str], values: Mapping[str, str]) -> str:
+    """The text that is hashed and signed; one character a byte (latin-1)."""
+    payload = request.body if request.method == "POST" else b""
+    if request.headers.get("x-tc-content-sha256") == UNSIGNED:
+        payload = UNSIGNED.encode()
+    names = sorted(names)
+    lines = [request.method, "/", request.query if request.method == "GET" else ""]
+    lines += [f"{name}:{values[name]}" for name in names]
+    lines += ["", ";".join(names), hashlib.sha256(payload).hexdigest()]
+    return "\n".join(lines)
+
+
+def signing_key(secret: str, date: str, service: str) -> bytes:
+    """The key derived for one day (yyyy-mm-dd, UTC) and service."""
+    key = ("TC3" + secret).encode()
+    for part in (date, service, "tc3_request"):
+        key = hmac.digest(key, part.encode("latin-1"), "sha256")
+    return key
+
+
+def sign(key: bytes, timestamp: int, scope: str, hashed_request: str) -> str:
+    """The signature: lower-case hex."""
+    text = f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed_request}"
+    return hmac.digest(key, text.encode("latin-1"), "sha256").hex()
+
+
+def _timestamp(headers: Mapping[str, str], now: float) -> int:
+    text = headers.get("x-tc-timestamp", "").strip()
+    if not text:
+        raise ApiError("MissingParameter", "The request is missing a required parameter `Timestamp`: send the header X-TC-Timestamp.")
+    if not _SECONDS.fullmatch(text):
+        raise ApiError("InvalidParameter", "X-TC-Timestamp must be the current time in whole seconds since 1970, UTC.")
+    if abs(now - int(text)) > TOLERANCE:
+        raise ApiError(
+            "AuthFailure.SignatureExpire",
+            f"X-TC-Timestamp {int(text)} differs from the server's time {int(now)} by over {TOLERANCE} seconds: set the caller's clock.",
+        )
+    return int(text)
+
+
+def _date(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")
+
+
+def _candidates(names: list[str], headers: Mapping[str, str]) -> Iterable[dict[str, str]]:
+    """Every set of header values that a client may have signed; the one of most SDKs comes first."""
+    others = {name: headers[name].strip() for name in names if name not in ("host", "content-type")}
+    variants = [others]
+    # Tencent's page wants header values in lower case; SDKs sign none but host and content-type.
+    if (lowered := {name: value.lower() for name, value in others.items()}) != others:
+        variants.append(lowered)
+    for rest, host, kind in itertools.product(variants, _hosts(headers["host"]), _content_types(headers["content-type"])):
+        yield {**rest, "host": host, "content-type": kind}
+
+
+def _hosts(sent: str) -> list[str]:
+    """With the port as sent (most SDKs) and without it (Node)."""
+    raw = sent.strip()
+    without = re.sub(r":[0-9]+\Z", "", raw)
+    return list(dict.fromkeys([raw, without, raw.lower(), without.lower()]))
+
+
+def _content_types(sent: str) -> list[str]:
+    """As sent, and with and without a charset: .NET signs one that it does not send."""
+    raw = sent.strip()
+    bare = raw.split(";")[0].strip()
+    return list(dict.fromkeys([raw, bare, f"{bare}; charset=utf-8", raw.lower(), bare.lower()]))

@@ -1,0 +1,81 @@
+"""Tasks in memory, for tests of the API layer alone; the recorder's own tests run the real ones."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from rokuga.control.model import Description, FileInfo, Lists, StoreTarget, TaskInput
+from rokuga.errors import ApiError
+
+
+def not_found() -> ApiError:
+    return ApiError("ResourceNotFound", "no such task")
+
+
+@dataclass
+class MemoryTasks:
+    """Keeps what it is told; ``hang`` makes every call wait for ever, ``lose`` makes Create start a task and then fail."""
+
+    tasks: dict[str, TaskInput] = field(default_factory=dict)
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+    files: list[FileInfo] = field(default_factory=list)
+    modified: list[tuple[Lists, dict[str, Any]]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    hang: bool = False
+    lose: Exception | None = None
+    expires_ms: int = 0
+    expire_hours: int = 0
+
+    async def create(self, task: TaskInput, max_tasks: int, expire_hours: int) -> None:
+        if len(self.tasks) >= max_tasks:
+            raise ApiError("FailedOperation.RestrictedConcurrency", "too many tasks")
+        self.tasks[task.task_id] = task
+        self.expire_hours = expire_hours
+        if self.lose:
+            raise self.lose
+        await self._wait()
+
+    async def describe(self, sdk_app_id: int, task_id: str) -> Description:
+        await self._wait()
+        task = self._task(sdk_app_id, task_id)
+        return Description(task.params.sdk_app_id, "InProgress", self.files, expires_ms=self.expires_ms)
+
+    async def modify(self, sdk_app_id: int, task_id: str, request_id: str, lists: Lists, layout: dict[str, Any]) -> None:
+        await self._wait()
+        self._task(sdk_app_id, task_id)
+        self.calls.append(("modify", task_id, request_id))
+        self.modified.append((lists, layout))
+
+    async def stop(self, sdk_app_id: int, task_id: str, request_id: str) -> None:
+        self._task(sdk_app_id, task_id)
+        self.calls.append(("stop", task_id, request_id))
+        del self.tasks[task_id]
+        self.stopped.append(task_id)
+        self.changed.set()
+
+    async def _wait(self) -> None:
+        if self.hang:
+            await asyncio.Event().wait()
+
+    def _task(self, sdk_app_id: int, task_id: str) -> TaskInput:
+        task = self.tasks.get(task_id)
+        if task is None or task.params.sdk_app_id != sdk_app_id:
+            raise not_found()
+        return task
+
+
+@dataclass
+class MemoryBucket:
+    """A probe that answers as told."""
+
+    error: Exception | None = None
+    hang: bool = False
+    probed: list[tuple[StoreTarget, str]] = field(default_factory=list)
+
+    async def probe(self, target: StoreTarget, task_id: str) -> None:
+        self.probed.append((target, task_id))
+        if self.hang:
+            await asyncio.Event().wait()
+        if self.error:
+            raise self.error
