@@ -1,0 +1,131 @@
+"""AppWorkflow, ``app/<SdkAppId>``: the exact limit of an app's concurrent recordings.
+
+Admission comes before anything starts; a slot is given back when the recorder is out. A slot whose task is gone without having given
+it back is found by asking: every minute after those that were not asked after for longest.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.converter import value_to_type
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+FULL = "FailedOperation.RestrictedConcurrency"
+"""Type of the error with which ``admit`` refuses; also TRTC's code."""
+ASK_AT_A_TIME = 5
+
+
+@dataclass
+class AppState:
+    """``slots``: TaskId to when it was admitted or last found running, ms UTC."""
+
+    slots: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AppInput:
+    """``ask_seconds``: between questions, and the age from which a slot is asked after."""
+
+    ask_seconds: float = 60
+    state: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Admit:
+    """Argument of the update ``admit``. ``limit`` is the configuration's at this moment."""
+
+    task_id: str
+    limit: int
+
+
+@workflow.defn
+class AppWorkflow:
+    """Update ``admit``, signal ``release``: both idempotent."""
+
+    @workflow.init
+    def __init__(self, given: AppInput) -> None:
+        self._state = AppState() if given.state is None else value_to_type(AppState, given.state)
+        self._since = 0
+
+    @workflow.update
+    def admit(self, order: Admit) -> None:
+        """Take a slot. Raises ApplicationError FULL."""
+        self._refuse(order)
+        self._state.slots.setdefault(order.task_id, self._now())
+
+    @admit.validator
+    def _refuse(self, order: Admit) -> None:
+        if order.task_id not in self._state.slots and len(self._state.slots) >= order.limit:
+            raise ApplicationError(f"{order.limit} recordings are running", type=FULL)
+
+    @workflow.signal
+    def release(self, task_id: str) -> None:
+        """Give a slot back."""
+        self._state.slots.pop(task_id, None)
+
+    @workflow.query
+    def slots(self) -> list[str]:
+        """TaskIds that hold one."""
+        return list(self._state.slots)
+
+    @workflow.run
+    async def run(self, given: AppInput) -> None:
+        pause = timedelta(seconds=given.ask_seconds)
+        while not self._full():
+            await workflow.wait_condition(lambda: bool(self._state.slots) or self._full())
+            try:
+                await workflow.wait_condition(self._full, timeout=pause)
+            except TimeoutError:
+                await self._ask(given.ask_seconds)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(dataclasses.replace(given, state=dataclasses.asdict(self._state)))
+
+    async def _ask(self, age: float) -> None:
+        slots, now = self._state.slots, self._now()
+        old = sorted((ms, task_id) for task_id, ms in slots.items() if ms <= now - age * 1000)[:ASK_AT_A_TIME]
+        if not old:
+            return
+        asked = [task_id for _, task_id in old]
+        try:
+            gone: list[str] = await workflow.execute_activity(
+                "gone", asked, result_type=list[str], schedule_to_close_timeout=timedelta(seconds=30)
+            )
+        except ActivityError:
+            return
+        for task_id in asked:
+            if task_id in gone:
+                slots.pop(task_id, None)
+            elif task_id in slots:
+                slots[task_id] = self._now()
+
+    def _full(self) -> bool:
+        return workflow.info().is_continue_as_new_suggested()
+
+    def _now(self) -> int:
+        return int(workflow.time() * 1000)
+
+
+class Census:
+    """The activity behind the question."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @activity.defn(name="gone")
+    async def gone(self, task_ids: list[str]) -> list[str]:
+        """Those whose workflow is not running."""
+        return [t for t in task_ids if not await self._runs(t)]
+
+    async def _runs(self, task_id: str) -> bool:
+        try:
+            found = await self._client.get_workflow_handle(task_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return found.status == WorkflowExecutionStatus.RUNNING

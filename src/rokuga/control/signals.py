@@ -1,0 +1,58 @@
+"""What the control workflows say to each other, and under which ids they are found."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+
+from temporalio import workflow
+from temporalio.exceptions import CancelledError, FailureError
+
+from rokuga.control.model import Report
+
+
+def recorder_id(task_id: str, generation: int) -> str:
+    return f"{task_id}/g{generation}"
+
+
+def late_id(task_id: str, generation: int) -> str:
+    return f"{task_id}/late/g{generation}"
+
+
+def late_owner(generation: int) -> str:
+    """The late workflow's name in the callback queue."""
+    return f"late/g{generation}"
+
+
+def app_id(sdk_app_id: int) -> str:
+    return f"app/{sdk_app_id}"
+
+
+@dataclass(frozen=True)
+class RecorderNews:
+    """Signal ``recorder`` to a task. ``kind``: placed (on ``node``), or how the recorder ended: done, start_failed, no_room,
+    unneeded (stopped before it began), lost (``session`` is the Janus session it left)."""
+
+    generation: int
+    kind: str
+    node: str = ""
+    session: int = 0
+
+
+@dataclass(frozen=True)
+class LateNews:
+    """Signal ``late`` to a task: that generation is finished; ``complete`` false: its node has nothing of it."""
+
+    generation: int
+    complete: bool
+    reports: list[Report] = field(default_factory=list)
+
+
+async def told(signal: Awaitable[None]) -> bool:
+    """Await a signal to another workflow; False if that one is closed or was never there."""
+    try:
+        await signal
+    except CancelledError:
+        raise
+    except FailureError as error:
+        workflow.logger.info("nobody to tell: %s", error)
+        return False
+    return True

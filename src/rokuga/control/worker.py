@@ -1,0 +1,38 @@
+"""The process that decides: all control workflows and their short activities. It never supervises media."""
+
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from rokuga.config import Config
+from rokuga.control.app import AppWorkflow, Census
+from rokuga.control.late import LateWorkflow
+from rokuga.control.model import CONTROL_QUEUE
+from rokuga.control.recorder import RecorderWorkflow
+from rokuga.control.task import TaskWorkflow
+from rokuga.deliver.callback import CallbackWorkflow
+from rokuga.deliver.post import Poster
+
+STICKY_SECONDS = 1
+"""A dead worker's workflows move to another after this (SDK's default: 10); Describe has 2 s."""
+
+_PASSED_THROUGH = ("rokuga", "structlog", "httpx", "cryptography", "anyio", "certifi")
+"""Not imported again for every workflow: they hold no state that a workflow could see."""
+
+
+async def run_worker(config: Config, client: Client) -> None:
+    """Poll CONTROL_QUEUE until cancelled. Raises RuntimeError if Temporal refuses for good."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
+    async with Poster(config) as poster:
+        worker = Worker(
+            client,
+            task_queue=CONTROL_QUEUE,
+            workflows=[TaskWorkflow, RecorderWorkflow, LateWorkflow, AppWorkflow, CallbackWorkflow],
+            activities=[poster.post, Census(client).gone],
+            workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
+            graceful_shutdown_timeout=timedelta(seconds=5),
+        )
+        await worker.run()

@@ -1,0 +1,110 @@
+"""Real Temporal, the real control worker, a real receiver: what control's live tests run on."""
+
+import asyncio
+import base64
+import os
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from pydantic import SecretStr
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from rokuga.config import App, Config, Temporal
+from rokuga.control.client import TaskClient
+from rokuga.control.codec import connect
+from rokuga.control.model import Params, StoreTarget, TaskInput, Timing
+from rokuga.control.worker import run_worker
+from rokuga.embedded import EmbeddedTemporal
+from tests.control.receiver import Got, Receiver
+
+SECRETS = ("AKIDexampleaccesskey0001", "example-secret-key-0002", "eJwexampleusersig0003")
+CALLBACK_KEY = "callbackkey0004"
+APPS = 20
+
+T = TypeVar("T")
+
+
+async def until(what: Callable[[], T], seconds: float = 30, why: str = "") -> T:
+    """Poll until ``what`` is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds} s: {why}")
+        await asyncio.sleep(0.02)
+    return found
+
+
+@dataclass
+class System:
+    """``async with``. Apps 1 to APPS, each with a receiver path of its own, so that tests do not meet."""
+
+    folder: Path
+    receiver: Receiver = field(default_factory=Receiver)
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _apps: int = 0
+
+    async def __aenter__(self) -> "System":
+        await self._stack.enter_async_context(self.receiver)
+        key = SecretStr(base64.b64encode(os.urandom(32)).decode())
+        self.temporal = await self._stack.enter_async_context(EmbeddedTemporal(self.folder / "temporal", Temporal(payload_key=key)))
+        apps = tuple(
+            App(
+                sdk_app_id=i,
+                secret_id=f"id{i}",
+                secret_key=SecretStr("k"),
+                user_sig_key=SecretStr("u"),
+                callback_url=self.receiver.url(f"/{i}"),
+                callback_key=SecretStr(CALLBACK_KEY),
+            )
+            for i in range(1, APPS + 1)
+        )
+        self.config = Config(apps=apps, temporal=self.temporal.config)
+        self.client: Client = await connect(self.config.temporal, self.temporal.address)
+        self.tasks = TaskClient(self.client, ask_seconds=1)
+        self.start_worker()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop_worker()
+        await self._stack.aclose()
+
+    def start_worker(self) -> None:
+        self._worker = asyncio.create_task(run_worker(self.config, self.client))
+
+    async def stop_worker(self) -> None:
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
+
+    def app(self) -> int:
+        """One that no other test uses."""
+        self._apps += 1
+        return self._apps
+
+    def task(self, app: int, timing: Timing | None = None, heartbeat_timeout: float = 1.5) -> TaskInput:
+        """A task of ``app``, with secrets to look for."""
+        params = Params(sdk_app_id=app, room_id="20015", room_id_type=1, user_id="recorder_1")
+        target = StoreTarget(0, "ap-tokyo", "bucket", SECRETS[0], SECRETS[1])
+        task_id = f"t{uuid.uuid4().hex}"
+        return TaskInput(task_id, params, target, SECRETS[2], heartbeat_timeout, timing=timing or Timing())
+
+    async def events(self, app: int, last: int, seconds: float = 30) -> list[Got]:
+        """What the receiver took until an event of type ``last``, that included."""
+        path = f"/{app}"
+        await until(lambda: last in self.receiver.types(path), seconds, f"event {last}; got {self.receiver.types(path)}")
+        return self.receiver.taken(path)
+
+    async def closed(self, workflow_id: str, seconds: float = 30) -> WorkflowExecutionStatus | None:
+        """Wait until that workflow is not running any more."""
+        deadline = time.monotonic() + seconds
+        while True:
+            status = (await self.client.get_workflow_handle(workflow_id).describe()).status
+            if status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW):
+                return status
+            assert time.monotonic() < deadline, f"{workflow_id} still runs"
+            await asyncio.sleep(0.05)
