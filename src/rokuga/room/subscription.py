@@ -15,7 +15,6 @@ ANSWER_SECONDS = 10.0
 """How long ``update`` waits for the answer to an offer that is under way."""
 GATHER_SECONDS = 2.0
 """How long a Janus with full trickle may take to name its candidates."""
-_ROUNDS = 3
 _log = structlog.get_logger(__name__)
 
 Medium = tuple[str | int, str]
@@ -86,21 +85,21 @@ class JanusSubscription:
 
     async def update(self, stream: Stream) -> None:
         async with self._update:
+            await self._wait_idle()
             self.stream = stream
-            for _ in range(_ROUNDS):
-                await self._wait_idle()
-                want = _media(stream)
-                body: Message = {"request": "update"}
-                if more := want - self._active:
-                    body["subscribe"] = _named(more)
-                if less := self._active - want:
-                    body["unsubscribe"] = _named(less)
-                if len(body) == 1:
-                    return
-                reply = await self._handle.request(body)
-                # "updating": Janus had sent an offer of its own in between; what it makes of ours is seen after that one's answer.
-                if reply.get("videoroom") != "updating":
-                    return
+            want = _media(stream)
+            body: Message = {"request": "update"}
+            if more := want - self._active:
+                body["subscribe"] = _named(more)
+            if less := self._active - want:
+                body["unsubscribe"] = _named(less)
+            if len(body) == 1:
+                return
+            reply = await self._handle.request(body)
+            if reply.get("videoroom") == "updating":
+                # Janus had sent an offer of its own in between. It has noted our wish and offers it after that one's answer; asked
+                # again it would add the same m-lines a second time.
+                self._active = want
 
     async def close(self) -> None:
         self._end()
