@@ -1,0 +1,117 @@
+"""From a track's RTP times and arrivals to room time. Pure: no wall clock, and the same frames always give the same times.
+
+Room time is monotonic nanoseconds at the recorder: a frame's RTP time plus the smallest transit (arrival minus RTP time) within
+a sliding window, which reaches ``BEHIND_NS`` back and as far ahead as frames have been seen. The estimate is slewed, not stepped, and
+follows clocks that drift. Where RTP time and arrival part for good (publisher restarted, timestamps rewritten, a pause
+during which RTP time stood still) it is made anew; room time never goes back, though.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+BEHIND_NS = 10_000_000_000
+AHEAD_NS = 3_000_000_000
+"""A frame's time is settled only when the caller has gone this far beyond its arrival: the first frames are right too."""
+BUCKET_NS = 1_000_000_000
+SLEW = 0.01
+"""Nanoseconds of correction per nanosecond: 40 ms of jitter at the start are corrected within 4 s, inaudibly."""
+STEP_NS = 300_000_000
+"""A transit that changes this much from one frame to the next may be a new RTP clock."""
+PAUSE_NS = 1_000_000_000
+"""So may one that follows a pause of this length."""
+TOLERANCE_NS = 60_000_000
+"""A transit that afterwards stays within this of the estimate is the old clock: jitter, or drift during the pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A frame's room time. ``restarted``: RTP time cannot be compared with that of the frame before."""
+
+    room_ns: int
+    offset_ns: int
+    """what was added to the RTP time"""
+    restarted: bool
+
+
+class TrackClock:
+    """The clock of one track. ``see`` each frame in order of arrival in the journal, ``settle`` each in the same order, later.
+
+    ``state`` holds what ``settle`` has learned and nothing of the frames only seen: a clock restored from it must be shown those again.
+    """
+
+    def __init__(self, rate: int, state: dict[str, Any] | None = None) -> None:
+        self._rate = rate
+        state = state or {}
+        self._buckets: list[list[int]] = [list(b) for b in state.get("buckets", [])]
+        self._offset: int | None = state.get("offset")
+        self._room: int | None = state.get("room")
+        self._last: tuple[int, int] | None = tuple(state["last"]) if state.get("last") else None
+        # Frames seen but not settled: (span, rtp ns, arrival). A span ends where the RTP clock may have been replaced.
+        self._pending: deque[tuple[int, int, int]] = deque()
+        # Of those, (span, number, transit) of each that is smaller than all that follow it in its span.
+        self._minima: deque[tuple[int, int, int]] = deque()
+        self._span = self._settled_span = 0
+        self._seen = self._settled = 0
+        self._previous = self._last
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON, a dozen numbers."""
+        return {
+            "buckets": [list(b) for b in self._buckets],
+            "offset": self._offset,
+            "room": self._room,
+            "last": list(self._last) if self._last else None,
+        }
+
+    def see(self, rtp_time: int, arrival_ns: int) -> None:
+        """A frame has been read from the journal."""
+        rtp_ns = rtp_time * 1_000_000_000 // self._rate
+        if self._previous is not None:
+            rtp_before, arrival_before = self._previous
+            step = (arrival_ns - rtp_ns) - (arrival_before - rtp_before)
+            if abs(step) > STEP_NS or arrival_ns - arrival_before > PAUSE_NS:
+                self._span += 1
+        self._previous = (rtp_ns, arrival_ns)
+        transit = arrival_ns - rtp_ns
+        while self._minima and self._minima[-1][0] == self._span and self._minima[-1][2] >= transit:
+            self._minima.pop()
+        self._minima.append((self._span, self._seen, transit))
+        self._pending.append((self._span, rtp_ns, arrival_ns))
+        self._seen += 1
+
+    def settle(self) -> Settled:
+        """The room time of the oldest frame that was seen and is not settled."""
+        span, rtp_ns, arrival_ns = self._pending.popleft()
+        ahead = self._minima[0][2]
+        restarted = False
+        if self._offset is None:
+            self._offset = ahead
+        elif span != self._settled_span and abs(ahead - self._offset) > TOLERANCE_NS:
+            self._offset = ahead
+            self._buckets.clear()
+            restarted = True
+        elif self._last is not None:
+            target = min([ahead, *(b[1] for b in self._buckets if b[0] * BUCKET_NS >= arrival_ns - BEHIND_NS)])
+            limit = int(max(0, rtp_ns - self._last[0]) * SLEW)
+            self._offset += max(-limit, min(limit, target - self._offset))
+        self._settled_span = span
+        self._remember(arrival_ns, arrival_ns - rtp_ns)
+        if self._minima[0][1] == self._settled:
+            self._minima.popleft()
+        self._settled += 1
+        self._last = (rtp_ns, arrival_ns)
+        room = rtp_ns + self._offset
+        if self._room is not None and room < self._room:
+            room = self._room
+        self._room = room
+        return Settled(room, self._offset, restarted)
+
+    def _remember(self, arrival_ns: int, transit: int) -> None:
+        number = arrival_ns // BUCKET_NS
+        if self._buckets and self._buckets[-1][0] >= number:
+            self._buckets[-1][1] = min(self._buckets[-1][1], transit)
+            return
+        self._buckets.append([number, transit])
+        while self._buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS - BUCKET_NS:
+            self._buckets.pop(0)

@@ -1,0 +1,121 @@
+"""The fold over a generation's journal: which segments there are. Pure but for peeking at frames' first bytes."""
+
+from typing import Any
+
+import structlog
+
+from rokuga.errors import JournalError
+from rokuga.journal.reader import START, Entry, Position
+from rokuga.journal.records import End, FileHeader, Frame, Params, TrackClosed, TrackOpened
+from rokuga.render.audio import AudioLine
+from rokuga.render.line import Arrived, Line, Peek
+from rokuga.render.plan import HEAD_START_90K, LineKey, Plan, Settings, Timeline
+from rokuga.render.video import VideoLine
+
+VERSION = 1
+LINES: dict[tuple[str, str], type[Line]] = {("video", "h264"): VideoLine, ("audio", "opus"): AudioLine}
+
+
+class Fold:
+    """Give it every entry in order; it answers with the segments that are thereby complete.
+
+    ``state`` after an entry and its segments is plain JSON; a new Fold made of it goes on from ``start``, and records that a line has
+    no use for any more do not reach that line.
+    """
+
+    def __init__(self, header: FileHeader, peek: Peek, state: dict[str, Any] | None = None) -> None:
+        self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
+        self._header = header
+        self._peek = peek
+        self._now = 0
+        self._lines: dict[LineKey, Line] = {}
+        self._tracks: dict[int, Line] = {}
+        self.settings: Settings | None = None
+        self.ended = False
+        self.start = START
+        if state is not None:
+            self._restore(state)
+
+    def feed(self, entry: Entry) -> list[Plan]:
+        """Segments that this entry completes. Raises JournalError if a track comes before any parameters."""
+        record = entry.record
+        self._now = max(self._now, entry.monotonic_ns)
+        if isinstance(record, Frame):
+            line = self._tracks.get(record.track)
+            if line is None or line.track_number != record.track or entry.position < line.start:
+                return []
+            line.arrived(Arrived(entry.position, entry.payload_bytes, record.rtp_time, record.first_arrival_ns, record.keyframe))
+            return list(line.advance(self._now, entry.after))
+        if isinstance(record, Params):
+            # Lists and layout may change later; what render needs cannot.
+            self.settings = self.settings or Settings.of(record.params)
+        elif isinstance(record, TrackOpened):
+            self._opened(entry.position, record)
+        elif isinstance(record, TrackClosed):
+            line = self._tracks.pop(record.track, None)
+            if line is not None and line.track_number == record.track and entry.position >= line.start:
+                line.close(entry.position)
+        elif isinstance(record, End):
+            self.ended = True
+            for line in self._lines.values():
+                line.close(entry.position)
+        plans: list[Plan] = []
+        for line in self._lines.values():
+            if entry.position >= line.start:
+                plans += line.advance(self._now, entry.after)
+        return plans
+
+    def state(self, after: Position) -> dict[str, Any]:
+        """Plain JSON to go on from; ``after`` is where the next entry begins. Holds for as long as all segments so far exist."""
+        return {
+            "version": VERSION,
+            "params": self.settings.raw if self.settings else None,
+            "after": [after.file, after.offset],
+            "lines": [
+                {"key": [line.key.user_id, line.key.media_id, line.key.track_type], "kind": _kind(line), **line.resume(after)}
+                for line in self._lines.values()
+            ],
+        }
+
+    def progress(self) -> dict[LineKey, int]:
+        """How many segments each line has decided on."""
+        return {key: line.decided for key, line in self._lines.items()}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.settings = Settings.of(state["params"]) if state["params"] else None
+        positions = [Position(*state["after"])]
+        for saved in state["lines"]:
+            key = LineKey(*saved["key"])
+            position = Position(*saved["position"])
+            made = LINES[saved["kind"][0], saved["kind"][1]]
+            line = made(key, self._timeline(), self._known(), self._peek, position, saved["state"])
+            self._lines[key] = line
+            if line.track_number is not None:
+                self._tracks[line.track_number] = line
+            positions.append(position)
+        self.start = min(positions)
+
+    def _opened(self, position: Position, record: TrackOpened) -> None:
+        made = LINES.get((record.kind, record.codec))
+        if made is None:
+            self._log.warning("track cannot be rendered", track=record.track, user_id=record.user_id, codec=record.codec)
+            return
+        key = LineKey(record.user_id, record.media_id, record.kind)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = made(key, self._timeline(), self._known(), self._peek, position)
+        if position >= line.start:
+            line.open(position, record.track, record.clock_rate)
+            self._tracks[record.track] = line
+
+    def _known(self) -> Settings:
+        if self.settings is None:
+            raise JournalError("the journal has a track before any parameters")
+        return self.settings
+
+    def _timeline(self) -> Timeline:
+        return Timeline(self._header.epoch_ns, self._header.epoch_utc_ns, HEAD_START_90K + self._known().pts_base_90k)
+
+
+def _kind(line: Line) -> tuple[str, str]:
+    return next(kind for kind, made in LINES.items() if type(line) is made)

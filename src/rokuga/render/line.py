@@ -1,0 +1,186 @@
+"""A line: one playlist's fold. Journal records of successive tracks in, segment plans out.
+
+All that a line decides depends on the order of the records and on the times in them, so it decides the same whether it follows a
+recording or reads an old one. A line that is resumed is given a state and the records from a position on, and goes on alike.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rokuga.journal.reader import Position
+from rokuga.render.clock import AHEAD_NS, Settled, TrackClock
+from rokuga.render.plan import Head, LineKey, Plan, Settings, Timeline
+
+MARGIN_NS = 3_000_000_000
+"""Capture holds frames back for up to 2 s while it repairs losses: silence in the journal is older than it looks."""
+FIRST_CUT_SECONDS = 6.0
+"""A playlist's first segment is cut early, so that it is in the store 15 s after Create."""
+
+Peek = Callable[[Position, int], bytes]
+"""The first bytes of the frame at a position; empty if the journal cannot be read there."""
+
+
+@dataclass(slots=True)
+class Track:
+    """A journal track that feeds a line."""
+
+    number: int
+    rate: int
+    clock: TrackClock
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A frame as the journal has it, without its bytes."""
+
+    position: Position
+    size: int
+    rtp_time: int
+    arrival_ns: int
+    keyframe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    position: Position
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    position: Position
+
+
+class Line(ABC):
+    """Base of the lines: keeps frames until their time is settled, and what a later process needs to go on."""
+
+    def __init__(
+        self, key: LineKey, timeline: Timeline, settings: Settings, peek: Peek, start: Position, state: dict[str, Any] | None = None
+    ) -> None:
+        self.key = key
+        self.start = start
+        """records before it are not this line's business any more"""
+        self._timeline = timeline
+        self._settings = settings
+        self._peek = peek
+        self._queue: deque[Arrived | _Opened | _Closed] = deque()
+        self._events = 0
+        self._resume: dict[str, Any] | None = None
+        self._began = False
+        state = state or {}
+        track = state.get("track")
+        self._track = Track(track["number"], track["rate"], TrackClock(track["rate"], track["clock"])) if track else None
+        self._fed = self._track
+        self._index = int(state.get("index", 0))
+        self._last_begin_ms = int(state.get("begin_ms", 0))
+        self._last_arrival = int(state.get("arrival", 0))
+        self._restore(state)
+
+    @property
+    def track_number(self) -> int | None:
+        """The journal track whose frames it takes now."""
+        return self._fed.number if self._fed else None
+
+    @property
+    def decided(self) -> int:
+        """How many segments it has decided on."""
+        return self._index
+
+    def open(self, position: Position, number: int, rate: int) -> None:
+        """A track begins to feed the line; one that still did is over."""
+        self._fed = Track(number, rate, TrackClock(rate))
+        self._queue.append(_Opened(position, self._fed))
+        self._events += 1
+
+    def close(self, position: Position) -> None:
+        """The track is over."""
+        self._fed = None
+        self._queue.append(_Closed(position))
+        self._events += 1
+
+    def arrived(self, frame: Arrived) -> None:
+        """A frame of the present track."""
+        assert self._fed is not None
+        self._fed.clock.see(frame.rtp_time, frame.arrival_ns)
+        self._queue.append(frame)
+
+    def advance(self, now_ns: int, after: Position) -> Iterator[Plan]:
+        """Decide what can be decided: ``now_ns`` is the append time of the last record read and ``after`` where the next one begins."""
+        while self._queue:
+            item = self._queue[0]
+            if isinstance(item, Arrived):
+                if not self._events and item.arrival_ns + AHEAD_NS > now_ns:
+                    break
+                self._queue.popleft()
+                assert self._track is not None
+                settled = self._track.clock.settle()
+                self._last_arrival = item.arrival_ns
+                yield from self._frame(item, settled)
+            else:
+                self._queue.popleft()
+                self._events -= 1
+                yield from self._end()
+                self._track = item.track if isinstance(item, _Opened) else None
+            self._keep_resume(after)
+        if self._is_open() and not self._queue and now_ns > self._last_arrival + self._gap_ns() + MARGIN_NS:
+            yield from self._end()
+            self._keep_resume(after)
+
+    def resume(self, after: Position) -> dict[str, Any]:
+        """Plain JSON from which a new process goes on: the position of the first record needed, and the state there."""
+        return self._resume if self._resume is not None else self._snapshot(after)
+
+    def _keep_resume(self, after: Position) -> None:
+        if self._began:
+            # Here the state is smallest: the open segment holds one frame.
+            self._began = False
+            self._resume = self._snapshot(after)
+        elif not self._is_open():
+            self._resume = None
+
+    def _snapshot(self, after: Position) -> dict[str, Any]:
+        position = self._queue[0].position if self._queue else after
+        track = self._track
+        state = {
+            "track": {"number": track.number, "rate": track.rate, "clock": track.clock.state()} if track else None,
+            "index": self._index,
+            "begin_ms": self._last_begin_ms,
+            "arrival": self._last_arrival,
+            **self._save(),
+        }
+        return {"position": [position.file, position.offset], "state": state}
+
+    def _head(self, pts: int, end_pts: int, discontinuity: bool) -> Head:
+        # Names hold the begin in ms: two segments must never share one.
+        begin_ms = max(self._timeline.utc_ms(pts), self._last_begin_ms + 1)
+        head = Head(self.key, self._index, pts, end_pts, begin_ms, discontinuity and self._index > 0)
+        self._last_begin_ms = begin_ms
+        self._index += 1
+        return head
+
+    def _wanted_seconds(self) -> float:
+        wanted = self._settings.segment_seconds
+        return min(FIRST_CUT_SECONDS, wanted) if self._index == 0 else wanted
+
+    @abstractmethod
+    def _frame(self, item: Arrived, settled: Settled) -> Iterator[Plan]: ...
+
+    @abstractmethod
+    def _end(self) -> Iterator[Plan]:
+        """Nothing follows without a discontinuity: finish the open segment."""
+
+    @abstractmethod
+    def _is_open(self) -> bool: ...
+
+    @abstractmethod
+    def _gap_ns(self) -> int:
+        """The longest hole that a segment may have."""
+
+    @abstractmethod
+    def _save(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _restore(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,144 @@
+"""The render process of a generation: follows its journal until the end, and leaves segments and a manifest in its spool."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rokuga.errors import JournalError
+from rokuga.folders import Generation
+from rokuga.journal.reader import Damage, JournalReader, Position, last_header
+from rokuga.journal.records import FileHeader
+from rokuga.render.fold import VERSION, Fold
+from rokuga.render.output import SpoolWriter, read_checkpoint, write_checkpoint
+from rokuga.render.plan import Plan
+
+POLL_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+"""A full or failing disk is tried again this often, for ever: render falls behind and catches up, it never drops."""
+QUIET_NS = 30_000_000_000
+"""A resume point is also written when there was no segment for this long (journal time)."""
+BREATH = 1000
+"""Records between two turns of the event loop while catching up."""
+
+
+async def run(generation: Generation) -> None:
+    """Render all of a generation's journal, as it grows, up to its end record. Started again, it goes on where it was.
+
+    Raises JournalError if the journal cannot be one.
+    """
+    header = last_header(generation.journal)
+    while header is None:
+        await asyncio.sleep(POLL_SECONDS)
+        header = last_header(generation.journal)
+    await _Render(generation, header).run()
+
+
+class _Render:
+    def __init__(self, generation: Generation, header: FileHeader) -> None:
+        self._generation = generation
+        self._header = header
+        self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
+        self._saved_ns = 0
+        self._frames = JournalReader(generation.journal)
+        self._writer = SpoolWriter(generation, header, lambda ref: self._read(ref.position, ref.size))
+
+    async def run(self) -> None:
+        if self._writer.finished:
+            return
+        fold = self._resumed() or Fold(self._header, self._read)
+        self._log.info("render begins", position=[fold.start.file, fold.start.offset])
+        with self._frames, JournalReader(self._generation.journal, fold.start) as reader:
+            while True:
+                try:
+                    if await self._read_on(fold, reader):
+                        return
+                except OSError as error:
+                    self._log.error("journal cannot be read", error=str(error))
+                    await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _read_on(self, fold: Fold, reader: JournalReader) -> bool:
+        """Everything that is there now; True when that was the end."""
+        for number, item in enumerate(reader.read(), 1):
+            if isinstance(item, Damage):
+                self._log.error("journal is damaged", file=item.position.file, offset=item.position.offset, reason=item.reason)
+                continue
+            plans = fold.feed(item)
+            for plan in plans:
+                await self._write(fold, plan)
+            self._saved_ns = self._saved_ns or item.monotonic_ns
+            if plans or item.monotonic_ns - self._saved_ns > QUIET_NS:
+                self._saved_ns = item.monotonic_ns
+                self._save(fold, item.after)
+            if fold.ended:
+                await self._finish()
+                return True
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+        return False
+
+    async def _write(self, fold: Fold, plan: Plan) -> None:
+        assert fold.settings is not None
+        while True:
+            try:
+                self._writer.write(plan, fold.settings)
+            except OSError as error:
+                self._log.error("segment cannot be written", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _save(self, fold: Fold, after: Position) -> None:
+        try:
+            write_checkpoint(self._generation.checkpoint, self._identity() | fold.state(after))
+        except OSError as error:
+            # Not needed to go on: a later one, or none, costs only time.
+            self._log.warning("resume point cannot be written", error=str(error))
+
+    async def _finish(self) -> None:
+        while True:
+            try:
+                self._writer.finish()
+            except OSError as error:
+                self._log.error("manifest cannot be written", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._log.info("render is finished")
+                return
+
+    def _identity(self) -> dict[str, Any]:
+        return {"task": self._header.task_id, "generation": self._header.generation, "epoch": self._header.epoch_ns}
+
+    def _resumed(self) -> Fold | None:
+        state = read_checkpoint(self._generation.checkpoint)
+        if state is None:
+            return None
+        identity = self._identity()
+        if state.get("version") != VERSION or {k: state.get(k) for k in identity} != identity:
+            self._log.warning("resume point is of something else: begin anew")
+            return None
+        try:
+            fold = Fold(self._header, self._read, state)
+            ahead = any(done > self._writer.next_index(key, fold.settings) for key, done in fold.progress().items() if fold.settings)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self._log.warning("resume point cannot be used: begin anew", error=repr(error))
+            return None
+        if ahead:
+            self._log.warning("resume point knows segments that the manifest does not: begin anew")
+            return None
+        return fold
+
+    def _read(self, position: Position, size: int) -> bytes:
+        try:
+            return self._frames.payload(position, size)
+        except (OSError, JournalError) as error:
+            self._log.error("frame cannot be read", file=position.file, offset=position.offset, error=str(error))
+            return b""
+
+
+def main() -> None:
+    """``python -m rokuga.render FOLDER``: render the generation in that folder."""
+    asyncio.run(run(Generation(Path(sys.argv[1]))))

@@ -1,0 +1,173 @@
+"""Carrying out plans: segments into the spool, each whole and synced before the manifest names it; and the resume point."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import structlog
+
+from rokuga.folders import Generation
+from rokuga.hls import naming, playlist
+from rokuga.journal.records import FileHeader
+from rokuga.render import h264
+from rokuga.render.audio import RATE
+from rokuga.render.plan import AudioPlan, LineKey, Plan, Ref, Settings, VideoPlan
+from rokuga.render.sound import CHANNELS, aac_frames
+from rokuga.render.ts import ContinuousFile, TsMuxer
+from rokuga.storage import spool
+from rokuga.storage.spool import Finished, Segment
+
+TEMPORARY = ".writing-"
+"""Names of unfinished files begin so."""
+COUNTERS = "cc"
+"""Key in ``Segment.meta``: the last continuity counter of each PID, from which the next segment goes on."""
+AAC_PER_PES = 4
+"""85 ms: fewer and the packets are mostly stuffing, more and PCR comes later than every 100 ms (ISO/IEC 13818-1 §2.7.2)."""
+
+Payload = Callable[[Ref], bytes]
+"""A frame's bytes; empty if the journal cannot be read there."""
+
+
+class SpoolWriter:
+    """The one writer of a generation's segments and manifest.
+
+    The manifest is the truth about what exists: a segment that it names is never written again, so one that was
+    uploaded and removed does not come back.
+    """
+
+    def __init__(self, generation: Generation, header: FileHeader, payload: Payload) -> None:
+        self._folder = generation.spool
+        self._header = header
+        self._payload = payload
+        self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
+        self._last: dict[str, tuple[int, dict[int, int]]] = {}
+        self.finished = False
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in self._folder.glob(f"{TEMPORARY}*"):
+            left.unlink()
+        for _, entry in spool.read_manifest(self._folder):
+            if isinstance(entry, Finished):
+                self.finished = True
+            else:
+                counters = {int(pid): last for pid, last in entry.meta.get(COUNTERS, {}).items()}
+                self._last[entry.playlist] = (entry.index, counters)
+
+    def next_index(self, key: LineKey, settings: Settings) -> int:
+        """The index of a line's first segment that does not exist yet."""
+        name = naming.playlist_name(self._stem(key, settings))
+        return self._last[name][0] + 1 if name in self._last else 0
+
+    def write(self, plan: Plan, settings: Settings) -> None:
+        """Make the plan's segment, unless it exists. Raises OSError when the disk refuses: nothing is then named, try again."""
+        head = plan.head
+        stem = self._stem(head.key, settings)
+        index_name = naming.playlist_name(stem)
+        if head.index < self.next_index(head.key, settings):
+            return
+        name = naming.segment_name(stem, head.begin_ms)
+        temporary = self._folder / f"{TEMPORARY}{name}"
+        counters = self._last[index_name][1] if index_name in self._last else {}
+        try:
+            with temporary.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                written = self._mux(plan, file, counters)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self._folder / name)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(self._folder)
+        segment = Segment(
+            playlist=index_name,
+            index=head.index,
+            name=name,
+            size=written.size,
+            sha256=written.sha256,
+            pts=head.pts,
+            duration=(head.end_pts - head.pts) / 90_000,
+            begin_ms=head.begin_ms,
+            user_id=head.key.user_id,
+            media_id=head.key.media_id,
+            track_type=head.key.track_type,
+            discontinuity=head.discontinuity,
+            width=plan.width if isinstance(plan, VideoPlan) else 0,
+            height=plan.height if isinstance(plan, VideoPlan) else 0,
+            channels=CHANNELS if isinstance(plan, AudioPlan) else 0,
+            sample_rate=RATE if isinstance(plan, AudioPlan) else 0,
+            meta={
+                COUNTERS: {str(pid): last for pid, last in sorted(written.counters.items())},
+                playlist.TARGET: ceil(settings.segment_seconds) + 2,
+            },
+        )
+        spool.append(self._folder / spool.MANIFEST, spool.encode(segment))
+        self._last[index_name] = (head.index, written.counters)
+
+    def finish(self) -> None:
+        """Say in the manifest that nothing follows. Raises OSError."""
+        if not self.finished:
+            spool.append(self._folder / spool.MANIFEST, spool.encode(Finished()))
+            self.finished = True
+
+    def _stem(self, key: LineKey, settings: Settings) -> str:
+        room, kind = settings.room_id, settings.room_id_type
+        return naming.single_stem(settings.sdk_app_id, room, kind, key.user_id, key.media_id, key.track_type, self._header.generation)
+
+    def _mux(self, plan: Plan, file: BinaryIO, counters: dict[int, int]) -> ContinuousFile:
+        out = ContinuousFile(file, counters)
+        if isinstance(plan, VideoPlan):
+            with TsMuxer(out, "h264") as muxer:
+                for ref in plan.frames:
+                    data = self._payload(ref)
+                    if ref is plan.frames[0]:
+                        data = h264.with_parameter_sets(data, list(plan.parameter_sets))
+                    if data:
+                        muxer.mux(data, ref.time, ref.keyframe)
+        else:
+            with TsMuxer(out, "aac") as muxer:
+                group: list[bytes] = []
+                begin = 0
+                for number, frame in enumerate(aac_frames(plan, self._payload), 1):
+                    group.append(frame)
+                    # The first goes alone: FFmpeg learns a frame's duration from it, and gives the next one the same time otherwise.
+                    if len(group) == AAC_PER_PES or number in (1, len(plan.pts)):
+                        muxer.mux(b"".join(group), plan.pts[begin], True)
+                        group.clear()
+                        begin = number
+        return out
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The resume point, None if there is none or it cannot be read as one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Replace the resume point atomically. Raises OSError."""
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(json.dumps(state, separators=(",", ":")).encode())
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,123 @@
+"""What the fold decides and the segment writer carries out: references into the journal and times, no media."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rokuga.hls.naming import TrackType
+from rokuga.journal.reader import Position
+
+HEAD_START_90K = 10 * 90_000
+"""The epoch's presentation time: early packets and the AAC encoder's priming stay above zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineKey:
+    """What a playlist is of."""
+
+    user_id: str
+    media_id: str
+    track_type: TrackType
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Room time (monotonic ns) as presentation time (90 kHz, not wrapped) and as UTC."""
+
+    epoch_ns: int
+    epoch_utc_ns: int
+    base_90k: int = HEAD_START_90K
+
+    def pts(self, room_ns: int) -> int:
+        return (room_ns - self.epoch_ns) * 9 // 100_000 + self.base_90k
+
+    def utc_ms(self, pts: int) -> int:
+        return self.epoch_utc_ns // 1_000_000 + (pts - self.base_90k) // 90
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A frame in the journal and when it is: ``time`` is a PTS (90 kHz) for video, an RTP time (track's clock) for audio."""
+
+    position: Position
+    size: int
+    time: int
+    samples: int = 0
+    """audio: how much sound it holds"""
+    offset_ns: int = 0
+    """audio: room time of its first sample minus its RTP time"""
+    keyframe: bool = False
+
+    def to_json(self) -> list[int]:
+        p = self.position
+        return [p.file, p.offset, self.size, self.time, self.samples, self.offset_ns, int(self.keyframe)]
+
+    @staticmethod
+    def from_json(data: list[int]) -> "Ref":
+        return Ref(Position(data[0], data[1]), data[2], data[3], data[4], data[5], bool(data[6]))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What both kinds of segment have. ``end_pts`` is the next segment's beginning where that follows at once."""
+
+    key: LineKey
+    index: int
+    pts: int
+    end_pts: int
+    begin_ms: int
+    discontinuity: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPlan:
+    """Access units to mux as they are; ``parameter_sets`` go in front of the first one."""
+
+    head: Head
+    frames: tuple[Ref, ...]
+    parameter_sets: tuple[bytes, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPlan:
+    """Opus packets to decode and AAC frames to make of them.
+
+    The run's sound begins at RTP time ``origin``; AAC frame k holds its samples from 1024 k on. ``pts`` are those of the frames ``first``,
+    ``first`` + 1, … that the segment holds; ``first`` is -1 where the encoder's priming frame belongs to it. ``packets`` reach further
+    on both sides, so that decoder and encoder are in the same state as those of the neighbours at the seams.
+    """
+
+    head: Head
+    origin: int
+    first: int
+    pts: tuple[int, ...]
+    packets: tuple[Ref, ...]
+
+
+Plan = VideoPlan | AudioPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of the recording parameters, those that render needs."""
+
+    sdk_app_id: int
+    room_id: str
+    room_id_type: int
+    segment_seconds: float
+    pts_base_90k: int = 0
+    """moves all presentation times, so that a test need not wait 26.5 hours for the wrap"""
+    raw: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @staticmethod
+    def of(params: dict[str, Any]) -> "Settings":
+        """From a Params record (`rokuga.control.model.Params` as JSON)."""
+        return Settings(
+            sdk_app_id=int(params["sdk_app_id"]),
+            room_id=str(params["room_id"]),
+            room_id_type=int(params["room_id_type"]),
+            segment_seconds=float(params.get("segment_seconds", 10)),
+            pts_base_90k=int(params.get("pts_base_90k", 0)),
+            raw=params,
+        )

@@ -1,0 +1,74 @@
+"""Writing one MPEG-TS segment so that it continues the one before (ISO/IEC 13818-1)."""
+
+import hashlib
+from collections.abc import Mapping
+from fractions import Fraction
+from types import TracebackType
+from typing import BinaryIO, Literal, Self
+
+import av
+from av.packet import Packet
+from av.stream import Stream
+
+PACKET = 188
+TIME_BASE = Fraction(1, 90_000)
+
+
+class ContinuousFile:
+    """Takes a muxer's output, lets the continuity counters (§2.4.3.3) run on from those given, and hashes what it writes.
+
+    A fresh muxer begins all counters at 0; a reader that goes through the playlist would take that for lost packets.
+    """
+
+    def __init__(self, file: BinaryIO, counters: Mapping[int, int]) -> None:
+        self._file = file
+        self._shift = {pid: (last + 1) & 15 for pid, last in counters.items()}
+        self._rest = b""
+        self._hash = hashlib.sha256()
+        self.counters = dict(counters)
+        """the last counter of each PID"""
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        whole = bytearray(self._rest + data)
+        end = len(whole) // PACKET * PACKET
+        self._rest = bytes(whole[end:])
+        del whole[end:]
+        fourth = whole[3::PACKET]
+        for index, (second, third) in enumerate(zip(whole[1::PACKET], whole[2::PACKET], strict=True)):
+            pid = (second & 0x1F) << 8 | third
+            counter = (fourth[index] + self._shift.get(pid, 0)) & 15
+            fourth[index] = fourth[index] & 0xF0 | counter
+            self.counters[pid] = counter
+        whole[3::PACKET] = fourth
+        self._hash.update(whole)
+        self._file.write(whole)
+        self.size += end
+        return len(data)
+
+
+class TsMuxer:
+    """One elementary stream into a ContinuousFile. Times are in 90 kHz and may exceed 33 bits: they wrap in the file."""
+
+    def __init__(self, file: ContinuousFile, codec: Literal["h264", "aac"]) -> None:
+        self._container = av.open(file, mode="w", format="mpegts")
+        self._stream: Stream = self._container.add_mux_stream(codec, rate=48_000 if codec == "aac" else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._container.close()
+
+    def mux(self, data: bytes, pts: int, keyframe: bool) -> None:
+        """One access unit, or AAC frames with ADTS headers. Raises av.FFmpegError; ``pts`` must rise."""
+        packet: Packet[Stream] = Packet(data)
+        packet.time_base = TIME_BASE
+        packet.pts = packet.dts = pts
+        packet.is_keyframe = keyframe
+        packet.stream = self._stream
+        self._container.mux_one(packet)

@@ -1,0 +1,181 @@
+"""Journals made of real H.264 and real Opus, written directly and always the same."""
+
+import functools
+import math
+import random
+from array import array
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from rokuga.journal.records import End, FileHeader, Frame, Loss, Params, Record, Tick, TrackClosed, TrackOpened, encode
+
+SECOND = 1_000_000_000
+EPOCH = 1_000 * SECOND
+UTC = 1_800_000_000 * SECOND
+FPS = 15
+OPUS_SAMPLES = 960
+PARAMS: dict[str, Any] = {
+    "sdk_app_id": 1400000001,
+    "room_id": "demo room",
+    "room_id_type": 0,
+    "user_id": "recorder",
+    "segment_seconds": 10,
+}
+
+
+@functools.cache
+def h264(width: int, height: int, seconds: int, gop: int = 2 * FPS, annexb_sets: bool = True) -> tuple[tuple[bytes, bool], ...]:
+    """Access units with start codes, and whether each is an IDR. Without ``annexb_sets`` only the first IDR carries SPS and PPS."""
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
+    encoder.thread_count = 1
+    repeat = "1" if annexb_sets else "0"
+    encoder.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "x264-params": f"keyint={gop}:scenecut=0:repeat-headers={repeat}:annexb=1",
+    }
+    if not annexb_sets:
+        encoder.flags |= 0x400000  # AV_CODEC_FLAG_GLOBAL_HEADER
+    units: list[tuple[bytes, bool]] = []
+    for number in range(seconds * FPS):
+        picture = VideoFrame(width, height, "yuv420p")
+        rows = bytes((x + number * 3) & 0xFF for x in range(512))
+        for index, plane in enumerate(picture.planes):
+            line = rows[: plane.line_size] if index == 0 else bytes([128]) * plane.line_size
+            plane.update((line * (plane.buffer_size // plane.line_size + 1))[: plane.buffer_size])
+        picture.pts, picture.time_base = number, Fraction(1, FPS)
+        units += [(bytes(p), p.is_keyframe) for p in encoder.encode(picture)]
+    assert len(units) == seconds * FPS
+    if not annexb_sets:
+        units[0] = (bytes(encoder.extradata or b"") + units[0][0], True)
+    return tuple(units)
+
+
+@functools.cache
+def opus(seconds: int, beep_every: float = 1.0, tone: float = 1000.0) -> tuple[bytes, ...]:
+    """Packets of 20 ms: a beep of 100 ms at each multiple of ``beep_every`` seconds, else near silence."""
+    encoder = av.CodecContext.create("libopus", "w")
+    assert isinstance(encoder, AudioCodecContext)
+    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = 48000, "stereo", "s16", 48000
+    encoder.options = {"application": "lowdelay", "frame_duration": "20"}
+    packets: list[bytes] = []
+    noise = random.Random(1)
+    for number in range(seconds * 50):
+        samples = array("h")
+        for index in range(OPUS_SAMPLES):
+            at = (number * OPUS_SAMPLES + index) / 48000
+            value = noise.randrange(-20, 21)
+            if at % beep_every < 0.1:
+                value += int(12000 * math.sin(2 * math.pi * tone * at))
+            samples.extend((value, value))
+        frame = AudioFrame("s16", "stereo", OPUS_SAMPLES)
+        frame.sample_rate, frame.pts, frame.time_base = 48000, number * OPUS_SAMPLES, Fraction(1, 48000)
+        frame.planes[0].update(samples.tobytes())
+        packets += [bytes(p) for p in encoder.encode(frame)]
+    return tuple(packets)
+
+
+@dataclass
+class Published:
+    """What a track really sent, to compare with: (true time since the epoch in ns, access unit) of what was not lost."""
+
+    kind: Literal["audio", "video"]
+    frames: list[tuple[int, bytes]] = field(default_factory=list)
+
+
+class JournalMaker:
+    """Collects records with their append times and writes them as files, a new one every minute.
+
+    Times are nanoseconds since the epoch. Every frame is appended up to 30 ms after its first packet arrived, arrivals have jitter.
+    """
+
+    def __init__(
+        self, folder: Path, seed: int = 1, params: dict[str, Any] | None = None, task_id: str = "task-1", generation: int = 0
+    ) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)
+        self.task_id, self.generation = task_id, generation
+        self.records: list[tuple[int, Record]] = [(0, Params(1, {**PARAMS, **(params or {})}))]
+        self._next = 1
+
+    def add(self, at_ns: int, record: Record) -> None:
+        self.records.append((at_ns, record))
+
+    def track(self, at_ns: int, user_id: str, kind: Literal["audio", "video"], media_id: Literal["main", "aux"] = "main") -> int:
+        number = self._next
+        self._next += 1
+        codec, rate, channels = ("opus", 48000, 2) if kind == "audio" else ("h264", 90000, 0)
+        self.add(at_ns, TrackOpened(number, user_id, media_id, kind, codec, rate, channels))
+        return number
+
+    def close(self, at_ns: int, track: int, cause: str = "left") -> None:
+        self.add(at_ns, TrackClosed(track, cause))
+
+    def _frame(self, track: int, at_ns: int, rtp_time: int, data: bytes, keyframe: bool, late_ns: int = 0) -> None:
+        first = at_ns + self.random.randrange(3_000_000)
+        last = first + self.random.randrange(10_000_000)
+        self.add(last + late_ns, Frame(track, rtp_time, EPOCH + first, EPOCH + last, keyframe, data))
+
+    def video(
+        self,
+        track: int,
+        begin_ns: int,
+        seconds: float,
+        units: tuple[tuple[bytes, bool], ...],
+        rtp: int = 90_000,
+        lost: frozenset[int] = frozenset(),
+    ) -> Published:
+        """Publish access units over and over; those whose number is in ``lost`` never come."""
+        published = Published("video")
+        for number in range(round(seconds * FPS)):
+            at = begin_ns + number * SECOND // FPS
+            data, key = units[number % len(units)]
+            rtp_time = rtp + number * 90_000 // FPS
+            if number in lost:
+                self.add(at + SECOND, Loss(track, number, number, rtp_time, "network", 3))
+                continue
+            self._frame(track, at, rtp_time, data, key)
+            published.frames.append((at, data))
+        return published
+
+    def audio(
+        self, track: int, begin_ns: int, seconds: float, packets: tuple[bytes, ...], rtp: int = 48_000, lost: frozenset[int] = frozenset()
+    ) -> Published:
+        published = Published("audio")
+        for number in range(round(seconds * 50)):
+            at = begin_ns + number * 20_000_000
+            data = packets[number % len(packets)]
+            if number in lost:
+                continue
+            self._frame(track, at, rtp + number * OPUS_SAMPLES, data, False)
+            published.frames.append((at, data))
+        return published
+
+    def write(self, end_ns: int, leave_code: int | None = 0, file_seconds: int = 60) -> None:
+        """Write the files, with a tick every second up to ``end_ns`` and (unless ``leave_code`` is None) the end record."""
+        everything = [*self.records, *((s * SECOND, Tick()) for s in range(1, end_ns // SECOND + 1))]
+        everything.sort(key=lambda r: r[0])
+        if leave_code is not None:
+            everything.append((max(end_ns, everything[-1][0]), End(leave_code, "deleted")))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parts: dict[int, bytearray] = {}
+        for at, record in everything:
+            number = at // (file_seconds * SECOND) + 1
+            if number not in parts:
+                now = (number - 1) * file_seconds * SECOND
+                header = FileHeader(self.task_id, self.generation, number, EPOCH + now, UTC + now, EPOCH, UTC)
+                parts[number] = bytearray(header.encode())
+            parts[number] += encode(record, EPOCH + at)
+        for number, data in parts.items():
+            (self.folder / f"{number:06d}.rj").write_bytes(data)

@@ -1,0 +1,126 @@
+"""The clock against the truth that the frames were made from."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from rokuga.render.clock import AHEAD_NS, TrackClock
+
+SECOND = 1_000_000_000
+
+
+@dataclass
+class Sent:
+    true_ns: int
+    rtp: int
+    arrival_ns: int
+
+
+def frames(seed: int, rate: int, every_ns: int, hours: float, ppm: float) -> Iterator[Sent]:
+    """A publisher whose clock runs wrong by ``ppm``: bursts of jitter, a pause of 60 s, a jump of 2^31, then timestamps that start anew."""
+    random_ = random.Random(seed)
+    end = int(hours * 3600 * SECOND)
+    pause, jump, renewed = end // 5, end * 2 // 5, end * 3 // 5
+    base = 5 * SECOND
+    offset = random_.randrange(2**31)
+    now = 0
+    burst_until = 0
+    while now < end:
+        if now > burst_until + 2 * SECOND and random_.random() < 0.01:
+            burst_until = now + random_.randrange(SECOND // 2, 3 * SECOND)
+        jitter = random_.randrange(40_000_000) if now < burst_until else random_.randrange(1_500_000)
+        media = int(now * (1 + ppm * 1e-6)) * rate // SECOND
+        shift = offset + (2**31 if now >= jump else 0)
+        rtp = media + shift if now < renewed else media - renewed * rate // SECOND + 17
+        yield Sent(base + now, rtp, base + now + jitter)
+        now += every_ns
+        if pause <= now < pause + every_ns:
+            now += 60 * SECOND
+
+
+def play(clock: TrackClock, sent: list[Sent]) -> list[tuple[Sent, int, bool]]:
+    """See and settle as the fold does: a frame is settled when another has arrived 3 s later."""
+    out: list[tuple[Sent, int, bool]] = []
+    waiting: list[Sent] = []
+    head = 0
+    for frame in sent:
+        clock.see(frame.rtp, frame.arrival_ns)
+        waiting.append(frame)
+        while head < len(waiting) and waiting[head].arrival_ns + AHEAD_NS <= frame.arrival_ns:
+            settled = clock.settle()
+            out.append((waiting[head], settled.room_ns, settled.restarted))
+            head += 1
+    while head < len(waiting):
+        settled = clock.settle()
+        out.append((waiting[head], settled.room_ns, settled.restarted))
+        head += 1
+    return out
+
+
+@pytest.mark.parametrize("ppm", [200.0, -200.0])
+@pytest.mark.parametrize(("rate", "every_ns"), [(48000, 60_000_000), (90000, 66_666_667)])
+def test_two_hours_are_within_ten_milliseconds(ppm: float, rate: int, every_ns: int) -> None:
+    sent = list(frames(7, rate, every_ns, 2, ppm))
+    played = play(TrackClock(rate), sent)
+    assert len(played) == len(sent)
+    begin = sent[0].true_ns
+    worst = 0.0
+    previous = -1
+    restarts = 0
+    settled_since = begin
+    for frame, room_ns, restarted in played:
+        assert room_ns >= previous, "room time went back"
+        previous = room_ns
+        if restarted:
+            restarts += 1
+            settled_since = frame.true_ns
+        error = abs(room_ns - frame.true_ns)
+        assert error <= 41_000_000
+        if frame.true_ns - settled_since > 10 * SECOND:
+            worst = max(worst, error)
+    assert worst <= 10_000_000
+    assert restarts == 2, "the jump and the new timestamps, and neither the pause nor the jitter"
+
+
+def test_first_frames_are_right_although_they_came_late() -> None:
+    sent = [Sent(i * 20_000_000, i * 960, i * 20_000_000 + (35_000_000 if i < 100 else 0)) for i in range(500)]
+    assert [room for _, room, _ in play(TrackClock(48000), sent)] == [s.true_ns for s in sent]
+
+
+def test_pause_in_which_rtp_time_stood_still_is_followed() -> None:
+    sent = [Sent(i * 20_000_000, i * 960, i * 20_000_000) for i in range(200)]
+    later = 90 * SECOND
+    sent += [Sent(later + i * 20_000_000, (200 + i) * 960, later + i * 20_000_000) for i in range(200)]
+    played = play(TrackClock(48000), sent)
+    assert [room for _, room, _ in played] == [s.true_ns for s in sent]
+    assert [i for i, (_, _, restarted) in enumerate(played) if restarted] == [200]
+
+
+def test_a_stall_of_the_network_is_not_a_new_clock() -> None:
+    stall = range(300, 400)
+    sent = [Sent(i * 20_000_000, i * 960, (max(stall) + 1 if i in stall else i) * 20_000_000) for i in range(800)]
+    played = play(TrackClock(48000), sent)
+    assert not any(restarted for _, _, restarted in played)
+    assert [room for _, room, _ in played] == [s.true_ns for s in sent]
+
+
+def test_a_restored_clock_goes_on_as_if_nothing_had_happened() -> None:
+    sent = list(frames(3, 48000, 20_000_000, 0.05, 150))
+    whole = play(TrackClock(48000), sent)
+    for at in (1, 777, 2600, 3700, 6000):
+        clock = TrackClock(48000)
+        for frame in sent[:at]:
+            clock.see(frame.rtp, frame.arrival_ns)
+        # As the fold would: those up to `at` are settled with what follows them in sight.
+        clock = TrackClock(48000)
+        seen = 0
+        for index in range(at):
+            while seen < len(sent) and sent[seen].arrival_ns < sent[index].arrival_ns + AHEAD_NS:
+                clock.see(sent[seen].rtp, sent[seen].arrival_ns)
+                seen += 1
+            clock.settle()
+        restored = TrackClock(48000, json.loads(json.dumps(clock.state())))
+        assert [room for _, room, _ in play(restored, sent[at:])] == [room for _, room, _ in whole[at:]]
