@@ -97,6 +97,17 @@ async def test_a_closed_socket_fails_all_that_wait_and_all_that_come() -> None:
         assert len(lost) == 1
 
 
+async def test_a_server_of_another_kind() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await read(socket)
+        await socket.send("hello")
+        await socket.wait_closed()
+
+    async with server(handler) as url, open_link(url, "janus-protocol", {}) as link:
+        with pytest.raises(RoomError, match="does not speak"):
+            await link.call({"janus": "create"})
+
+
 async def test_nobody_there() -> None:
     with pytest.raises(RoomError, match="no Janus at ws://127"):
         async with open_link(f"ws://127.0.0.1:{free_port()}", "janus-protocol", {}):

@@ -16,7 +16,9 @@ from rokuga.publish.clip import Clip
 from rokuga.publish.media import generate, look_of
 from rokuga.publish.publisher import Publisher
 from rokuga.room.janus import JanusRoom, open_room
+from rokuga.room.link import Message
 from rokuga.room.protocol import Stream
+from rokuga.room.session import open_session
 from rokuga.room.subscription import JanusSubscription
 from tests.room.watch import PATIENCE_SECONDS, Watch, watching
 
@@ -222,6 +224,26 @@ async def test_a_wish_that_crosses_an_offer_of_janus_own_is_kept_and_asked_once(
 
 async def _at_once() -> bool:
     return True
+
+
+async def test_a_room_for_participants_only(janus: Janus, clip: Clip) -> None:
+    async with open_session(janus) as session:
+        handle = await session.attach(Watching())
+        await handle.request({"request": "create", "room": "r", "require_pvtid": True, "videocodec": "h264"})
+    async with open_room(janus, "r", 0, "bot") as room, watching(room) as watch, Publisher(janus, "r", "pub", clip):
+        (stream,) = await published(watch, 1)
+        async with receiving(room, stream) as (_, receiver):
+            await receiver.flowing("audio", "video")
+
+
+class Watching:
+    """Listens to nothing."""
+
+    def message(self, message: Message) -> None:
+        return None
+
+    def lost(self, error: RoomError) -> None:
+        return None
 
 
 async def test_what_is_not_there_is_428(janus: Janus, clip: Clip) -> None:

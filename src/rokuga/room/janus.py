@@ -44,7 +44,8 @@ class JanusRoom:
         self._bot = bot
         self._by_display = config.room_ids == "integer"
         self._secret = {"secret": s} if (s := config.room_secret.get_secret_value()) else {}
-        self._pin = config.room_pin.get_secret_value()
+        self._pin = {"pin": p} if (p := config.room_pin.get_secret_value()) else {}
+        self._private_id: Message = {}
         self._inbox: asyncio.Queue[Message | Gone] = asyncio.Queue(maxsize=INBOX)
         self._handle: Handle
         self._model: RoomModel
@@ -58,6 +59,8 @@ class JanusRoom:
         self._handle = await self._session.attach(self)
         await self._create()
         joined = await self._join()
+        # Rooms with require_pvtid let nobody subscribe who is not a participant.
+        self._private_id = {"private_id": joined["private_id"]}
         entries: list[Message] = [*joined.get("publishers", []), *joined.get("attendees", [])]
         self._polls = "attendees" not in joined
         if self._polls:
@@ -93,7 +96,7 @@ class JanusRoom:
 
     async def subscribe(self, stream: Stream) -> JanusSubscription:
         subscription = JanusSubscription(self._room, stream)
-        await subscription.start(self._session, self._pin)
+        await subscription.start(self._session, {**self._pin, **self._private_id})
         return subscription
 
     def message(self, message: Message) -> None:
@@ -133,9 +136,8 @@ class JanusRoom:
             "videoorient_ext": False,
             "playoutdelay_ext": False,
             **self._secret,
+            **self._pin,
         }
-        if self._pin:
-            body["pin"] = self._pin
         if admin_key := self._config.admin_key.get_secret_value():
             body["admin_key"] = admin_key
         try:
@@ -146,11 +148,9 @@ class JanusRoom:
 
     async def _join(self) -> Message:
         """Join under the bot's id; one of our bots that holds it is sent away. Raises RoomError (436: it stays, or a user holds it)."""
-        body: Message = {"request": "join", "ptype": "publisher", "room": self._room, "display": BOT_PREFIX + self._bot}
+        body: Message = {"request": "join", "ptype": "publisher", "room": self._room, "display": BOT_PREFIX + self._bot, **self._pin}
         if not self._by_display:
             body["id"] = self._bot
-        if self._pin:
-            body["pin"] = self._pin
         loop = asyncio.get_running_loop()
         deadline = loop.time() + OUST_SECONDS
         kicked = False

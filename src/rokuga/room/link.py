@@ -85,7 +85,11 @@ class Link:
         error = RoomError(0, "Janus closed the link")
         try:
             async for text in self._socket:
-                self._dispatch(json.loads(text))
+                message = _parse(text)
+                if message is None:
+                    error = RoomError(0, "what answers there does not speak Janus' language")
+                    break
+                self._dispatch(message)
         except ConnectionClosed as closed:
             error = RoomError(0, f"the link broke: {closed}")
         finally:
@@ -98,6 +102,14 @@ class Link:
         future, ack = self._pending.get(message.get("transaction", ""), (None, False))
         if future is not None and not future.done() and (ack or kind != "ack"):
             future.set_result(message)
+
+
+def _parse(text: str | bytes) -> Message | None:
+    try:
+        message: Message = json.loads(text)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and "janus" in message else None
 
 
 def _ignore(_: object) -> None:

@@ -72,13 +72,21 @@ class Subscription(Protocol):
     stream: Stream
 
     def offers(self) -> AsyncIterator[str]:
-        """SDP offers, the first one at once; each must be answered with ``answer``. Ends when the subscription is over."""
+        """SDP offers, the first one at once; each must be answered with ``answer``.
+
+        Ends when the subscription is over: closed, its transport hung up, or the link lost. An unpublish does not end it: that is
+        an offer whose m-lines are inactive.
+        """
 
     async def answer(self, sdp: str) -> None:
         """Answer the offer that was taken last. Raises RoomError."""
 
     async def update(self, stream: Stream) -> None:
-        """The publisher changed its tracks (added, removed, republished) or we want fewer of them: renegotiate. Raises RoomError."""
+        """The publisher changed its tracks (added, removed, republished) or we want fewer of them: renegotiate. Raises RoomError.
+
+        Waits for the answer to an offer that is under way, so it must not be called between taking an offer and answering it.
+        Nothing to change: nothing is negotiated.
+        """
 
     async def close(self) -> None:
         """Detach the handle; never raises for a link that is gone."""
@@ -88,6 +96,7 @@ class Room(Protocol):
     """A joined room (``async with``). Raises RoomError when joining fails."""
 
     session_id: int
+    """Janus' number of our session: a successor ends it to get the bot's id (``open_room(predecessor_session=…)``)."""
 
     def changes(self) -> AsyncIterator[RoomChange]:
         """What happens in the room, beginning with who and what is there now; ends after Gone."""

@@ -9,12 +9,14 @@ import structlog
 
 from rokuga.config import Janus
 from rokuga.errors import RoomError
-from rokuga.room.link import Link, Message, open_link
+from rokuga.room.link import REPLY_SECONDS, Link, Message, open_link
 
 NO_SUCH_SESSION = 458
 """Janus' error: the session timed out, or somebody claimed and destroyed it."""
 KEEPALIVE_SECONDS = 5.0
 """Janus drops a session after 60 s; asking more often tells sooner that it is gone."""
+GOODBYE_SECONDS = 1.0
+"""Nobody who leaves waits longer for a Janus that hangs; what it still holds goes with the socket."""
 _log = structlog.get_logger(__name__)
 
 
@@ -50,7 +52,7 @@ class Handle:
         """Give the handle back; a link or handle that is gone is no error."""
         self._session.forget(self.id)
         with suppress(RoomError):
-            await self._session.call({"janus": "detach", "handle_id": self.id})
+            await self._session.call({"janus": "detach", "handle_id": self.id}, timeout=GOODBYE_SECONDS)
 
 
 class Session:
@@ -61,10 +63,10 @@ class Session:
         self._link: Link
         self._listeners: dict[int, Listener] = {}
 
-    async def call(self, request: Message, *, ack: bool = False) -> Message:
+    async def call(self, request: Message, *, ack: bool = False, timeout: float = REPLY_SECONDS) -> Message:
         """One transaction within this session. Raises RoomError."""
         try:
-            return await self._link.call({**request, "session_id": self.id}, ack=ack)
+            return await self._link.call({**request, "session_id": self.id}, ack=ack, timeout=timeout)
         except RoomError as error:
             if error.code == NO_SUCH_SESSION:
                 self._link.fail(error)
@@ -140,4 +142,4 @@ async def open_session(config: Janus, predecessor: int = 0) -> AsyncIterator[Ses
             with suppress(asyncio.CancelledError):
                 await keeper
             with suppress(RoomError):
-                await link.call({"janus": "destroy", "session_id": session.id}, timeout=1)
+                await link.call({"janus": "destroy", "session_id": session.id}, timeout=GOODBYE_SECONDS)

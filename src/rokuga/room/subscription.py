@@ -53,8 +53,11 @@ class JanusSubscription:
         self._gathered = asyncio.Event()
         self._over = False
 
-    async def start(self, session: Session, pin: str) -> None:
-        """Attach and join. Raises RoomError (428: the publisher's connection is not up yet, or no more)."""
+    async def start(self, session: Session, identity: Message) -> None:
+        """Attach and join; ``identity`` is what the room wants to know of its subscribers.
+
+        Raises RoomError (428: the publisher's connection is not up yet, or no more).
+        """
         self._handle = await session.attach(self)
         body: Message = {
             "request": "join",
@@ -62,9 +65,8 @@ class JanusSubscription:
             "room": self._room,
             "use_msid": False,
             "streams": _named(_media(self.stream)),
+            **identity,
         }
-        if pin:
-            body["pin"] = pin
         try:
             await self._handle.request(body)
         except BaseException:
