@@ -148,6 +148,96 @@ def usersig(
 
 
 @app.command()
+def link(
+    folder: Annotated[str, typer.Argument(help="<Bucket>/<FileNamePrefix…>/<TaskId> in the local disk store.")],
+    base: Annotated[
+        str, typer.Option(help="How the API is reached; without it the running `rokuga up` of --data, or server.public_url.")
+    ] = "",
+    expire: Annotated[int, typer.Option(help="Seconds that it is valid.", min=1)] = 86400,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Print the URL below which the files of a recording on local disk can be fetched."""
+    from rokuga.api.media import media_key, media_url
+    from rokuga.clock import utc_ms
+
+    effective = _load(config, data.absolute(), "up")
+    bucket, _, prefix = folder.strip("/").partition("/")
+    url = base or effective.server.public_url or _running(data).get("api", "")
+    if not url:
+        _refuse(["--base: no `rokuga up` runs on --data: say how the API is reached"])
+    print(media_url(url, media_key(effective), bucket, prefix, utc_ms() // 1000 + expire))
+
+
+def _running(data: Path) -> dict[str, Any]:
+    """What the `rokuga up` of a data folder says of itself; empty if none runs."""
+    import json
+
+    from rokuga.up import RUN_FILE
+
+    try:
+        facts: dict[str, Any] = json.loads((data / RUN_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    return facts
+
+
+@app.command()
+def publish(
+    room: Annotated[str, typer.Argument(help="The room; created if missing.")],
+    user: Annotated[str, typer.Argument(help="The UserId to be.")],
+    file: Annotated[
+        Path | None, typer.Option(help="A file with H.264 video or any sound, in a loop. Without it a generated picture with sound.")
+    ] = None,
+    aux: Annotated[bool, typer.Option("--aux", help="Share a (generated) screen, too.")] = False,
+    audio: Annotated[bool, typer.Option(help="With a microphone.")] = True,
+    video: Annotated[bool, typer.Option(help="With a camera.")] = True,
+    seconds: Annotated[float | None, typer.Option(help="Leave after so long; without it at Ctrl-C.")] = None,
+    janus: Annotated[
+        str, typer.Option(help="WebSocket of the Janus; without it the configured one, or that of the running `rokuga up`.")
+    ] = "",
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Be a user in a room."""
+    import asyncio
+
+    from rokuga.errors import RokugaError
+    from rokuga.publish import run
+
+    section = _load(config, data.absolute(), "up").janus
+    url = janus or section.url or _running(data).get("janus", "")
+    if not url:
+        _refuse(["--janus: no `rokuga up` runs on --data, and janus.url is empty"])
+    section = section.model_copy(update={"url": url})
+    try:
+        asyncio.run(run(section, room, user, file=file, aux=aux, audio=audio, video=video, seconds=seconds))
+    except KeyboardInterrupt:
+        pass
+    except (RokugaError, OSError) as error:
+        print(f"rokuga: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long to record.", min=12)] = 30,
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, users included, until Ctrl-C.")] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder for everything; without it a fresh temporary one.")] = None,
+) -> None:
+    """Record a real room of three users with the official SDK and check every file."""
+    import asyncio
+
+    from rokuga.demo.run import demo as show
+
+    try:
+        code = asyncio.run(show(data, seconds, keep))
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(installed("rokuga"))

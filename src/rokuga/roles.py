@@ -1,34 +1,32 @@
-"""Composition roots: what each role is made of. A role runs until SIGTERM or SIGINT and ends in order."""
+"""Composition roots: what each role is made of. A role runs until it is cancelled and ends in order."""
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-
-import structlog
+from typing import Any
 
 from rokuga.config import Config
+from rokuga.folders import DataFolder
 
-_log = structlog.get_logger(__name__)
-
-Main = Callable[[Config, Path], Awaitable[None]]
+Main = Callable[[Config, Path], Coroutine[Any, Any, None]]
 
 
 async def until_signal(main: Main, config: Config, data: Path) -> None:
-    """Run a role's ``main``; the first SIGTERM or SIGINT cancels it, later ones change nothing."""
-    task = asyncio.ensure_future(main(config, data))
+    """Run a role's ``main`` and cancel it at the first SIGTERM or SIGINT; further ones change nothing. Raises what ends it before."""
+    working = asyncio.create_task(main(config, data))
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
     def stop() -> None:
         if not stopping.is_set():
             stopping.set()
-            task.cancel()
+            working.cancel()
 
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
-        await task
+        await working
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
@@ -36,17 +34,39 @@ async def until_signal(main: Main, config: Config, data: Path) -> None:
 
 async def api(config: Config, data: Path) -> None:
     """HTTP in, tasks out."""
-    raise NotImplementedError
+    from rokuga.api.server import serve
+    from rokuga.control.client import TaskClient
+    from rokuga.control.codec import connect
+    from rokuga.control.model import CONTROL_QUEUE, StoreTarget
+    from rokuga.health import polled
+    from rokuga.storage import stores
+
+    client = await connect(config.temporal, config.temporal.address)
+    tasks = TaskClient(client)
+
+    async def probe(target: StoreTarget, task_id: str) -> None:
+        await stores.probe(target, task_id, config.stores, data)
+
+    async def ready() -> bool:
+        return await polled(client, CONTROL_QUEUE, "workflow")
+
+    try:
+        await serve(config, DataFolder(data), tasks, probe, ready)
+    finally:
+        await tasks.settle()
 
 
 async def control(config: Config, data: Path) -> None:
     """Workflows and callbacks."""
-    raise NotImplementedError
+    from rokuga.control.codec import connect
+    from rokuga.control.worker import run_worker
+
+    await run_worker(config, await connect(config.temporal, config.temporal.address))
 
 
 async def node(config: Config, data: Path) -> None:
     """Recordings."""
-    raise NotImplementedError
+    await asyncio.Event().wait()
 
 
 ROLES: dict[str, Main] = {"api": api, "control": control, "node": node}

@@ -162,12 +162,15 @@ def _server(config: Config) -> list[str]:
 
 def _apps(config: Config) -> list[str]:
     found = [] if config.apps else ["apps: at least one [[apps]] is needed"]
-    seen: set[object] = set()
+    ids: set[int] = set()
+    pairs: dict[str, str] = {}
     for at, app in enumerate(config.apps):
-        for key, value in (("sdk_app_id", app.sdk_app_id), ("secret_id", app.secret_id)):
-            if (key, value) in seen:
-                found.append(f"apps.{at}.{key}: another app has the same")
-            seen.add((key, value))
+        if app.sdk_app_id in ids:
+            found.append(f"apps.{at}.sdk_app_id: another app has the same")
+        ids.add(app.sdk_app_id)
+        # One key pair may serve several apps, as an account's does at Tencent.
+        if pairs.setdefault(app.secret_id, app.secret_key.get_secret_value()) != app.secret_key.get_secret_value():
+            found.append(f"apps.{at}.secret_key: another app has the same secret_id with another secret_key")
         for key, secret in (("secret_key", app.secret_key), ("user_sig_key", app.user_sig_key)):
             if not secret.get_secret_value():
                 found.append(f"apps.{at}.{key}: must not be empty")

@@ -130,10 +130,12 @@ def test_apps_are_told_apart(tmp_path: Path) -> None:
     second = '[[apps]]\nsdk_app_id = 1400000001\nsecret_id = "id"\nsecret_key = ""\nuser_sig_key = "x"\ncallback_url = "x"\n'
     assert [f.split(":")[0] for f in refused(tmp_path, RIGHT + second)] == [
         "apps.1.sdk_app_id",
-        "apps.1.secret_id",
+        "apps.1.secret_key",
         "apps.1.secret_key",
         "apps.1.callback_url",
     ]
+    pair = '[[apps]]\nsdk_app_id = 1400000002\nsecret_id = "id"\nsecret_key = "hush-hush"\nuser_sig_key = "x"\n'
+    assert len(load(tmp_path, RIGHT + pair).apps) == 2
     assert [f.split(":")[0] for f in refused(tmp_path, f'[temporal]\npayload_key = "{KEY}"\n')] == ["apps"]
 
 

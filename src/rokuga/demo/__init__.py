@@ -1,0 +1,1 @@
+"""``rokuga demo``: a real room, recorded with the official SDK, and every file decoded."""
