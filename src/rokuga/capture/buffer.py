@@ -1,0 +1,237 @@
+"""The receive buffer of one track: packets in, in any order; packets and losses out, in order. Pure.
+
+Sequence numbers and timestamps are unwrapped. A track is held back only while a hole in it is being repaired.
+"""
+
+from dataclasses import dataclass
+
+from rokuga.capture.rtp import MalformedPacket, RtpPacket
+
+MS = 1_000_000
+RETRY_NS = 210 * MS
+"""Janus resends a packet at most once in 200 ms and ignores NACKs in between; the round trip is added."""
+NACK_FOR_NS = 1050 * MS
+"""Janus keeps a packet for 1000 ms: a NACK that comes later is in vain. The round trip is added."""
+FINAL_NS = 1250 * MS
+"""A hole this old (two round trips are added) is a loss: who had the packet has it no more."""
+HOLD_NS = 2000 * MS
+"""No track is held back longer, whatever the round trip."""
+MAX_PACKETS = 16384
+MAX_BYTES = 16 * 1024 * 1024
+"""Bounds of what is held back; a keyframe of 2 MB is 1,800 packets. Beyond them the oldest hole is given up."""
+MAX_JUMP = 3000
+"""A sequence number further off than this is believed only when the next packet follows it (RFC 3550 §A.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A media packet in order. ``sequence`` and ``rtp_time`` are unwrapped, ``arrival_ns`` is monotonic."""
+
+    sequence: int
+    rtp_time: int
+    marker: bool
+    payload: bytes
+    arrival_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Packets that will not come any more, both ends included. ``tries``: how often the first was asked for."""
+
+    first: int
+    last: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The source began anew: sequence numbers and timestamps before and after have nothing to do with each other."""
+
+
+Event = Packet | Lost | Restarted
+
+
+@dataclass(slots=True)
+class Counters:
+    received: int = 0
+    bytes: int = 0
+    repaired: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    late: int = 0
+    """came after they had been given up"""
+    empty: int = 0
+    """padding probes: they count in the sequence and carry nothing"""
+    malformed: int = 0
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class _Hole:
+    since_ns: int
+    tries: int = 0
+    asked_ns: int = 0
+
+
+def _signed(value: int, bits: int) -> int:
+    half = 1 << (bits - 1)
+    return ((value + half) & ((1 << bits) - 1)) - half
+
+
+class ReceiveBuffer:
+    """One SSRC with its retransmissions. Feed ``push`` and ``push_rtx``, then take ``poll`` and ``nacks`` at the same instant.
+
+    ``final`` true gives up all holes at once (``flush``). Times are monotonic ns and must not run backwards between calls.
+    """
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.round_trip_ns = 0
+        """measured on retransmissions that were asked for once"""
+        self._packets: dict[int, Packet] = {}
+        self._held_bytes = 0
+        self._holes: dict[int, _Hole] = {}
+        self._next: int | None = None
+        self._first = 0
+        self._highest = 0
+        self._timestamp = 0
+        self._suspect: tuple[RtpPacket, int] | None = None
+        self._ready: list[Event] = []
+
+    @property
+    def highest(self) -> int:
+        """Extended highest sequence number received, for receiver reports."""
+        return self._highest
+
+    @property
+    def expected(self) -> int:
+        """How many packets should have come since the source began."""
+        return 0 if self._next is None else self._highest - self._first + 1
+
+    @property
+    def held(self) -> int:
+        """Packets that wait for a hole in front of them."""
+        return len(self._packets)
+
+    def push(self, packet: RtpPacket, arrival_ns: int) -> None:
+        """A packet of the media SSRC."""
+        if self._next is None:
+            self._begin(packet.sequence, packet.timestamp)
+        sequence = self._highest + _signed(packet.sequence - self._highest, 16)
+        if abs(sequence - self._highest) > MAX_JUMP:
+            self._jump(packet, arrival_ns)
+            return
+        self._suspect = None
+        self._insert(sequence, packet, packet.payload, arrival_ns)
+
+    def push_rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
+        """A packet of the retransmission SSRC (RFC 4588 §4). Raises MalformedPacket."""
+        if not packet.payload:
+            return  # a padding probe: there is no original
+        if len(packet.payload) < 2:
+            self.counters.malformed += 1
+            raise MalformedPacket("retransmission without the original sequence number")
+        if self._next is None:
+            return
+        original = int.from_bytes(packet.payload[:2], "big")
+        sequence = self._highest + _signed(original - self._highest, 16)
+        if abs(sequence - self._highest) <= MAX_JUMP:
+            self._insert(sequence, packet, packet.payload[2:], arrival_ns)
+
+    def poll(self, now_ns: int) -> list[Event]:
+        """What is in order now, and what is lost for good."""
+        events, self._ready = self._ready, []
+        if self._next is not None:
+            self._release(events, now_ns, False)
+        return events
+
+    def flush(self) -> list[Event]:
+        """Everything that is held, with all holes given up."""
+        events, self._ready = self._ready, []
+        if self._next is not None:
+            self._release(events, 0, True)
+        return events
+
+    def nacks(self, now_ns: int) -> list[int]:
+        """The 16-bit sequence numbers to ask for now, in order."""
+        due = []
+        for sequence, hole in self._holes.items():
+            if hole.tries and now_ns - hole.asked_ns < RETRY_NS + self.round_trip_ns:
+                continue
+            if hole.tries and now_ns - hole.since_ns > NACK_FOR_NS + self.round_trip_ns:
+                continue
+            hole.tries += 1
+            hole.asked_ns = now_ns
+            due.append(sequence & 0xFFFF)
+        return due
+
+    def _begin(self, sequence: int, timestamp: int) -> None:
+        self._next = self._first = sequence
+        self._highest = sequence - 1
+        self._timestamp = timestamp
+
+    def _insert(self, sequence: int, packet: RtpPacket, payload: bytes, arrival_ns: int) -> None:
+        assert self._next is not None
+        if sequence < self._next:
+            if sequence < self._first:
+                self.counters.late += 1  # reordered across our very first packet
+            else:
+                self.counters.duplicates += 1
+            return
+        if sequence in self._packets:
+            self.counters.duplicates += 1
+            return
+        hole = self._holes.pop(sequence, None)
+        if hole is not None and hole.tries:
+            self.counters.repaired += 1
+            if hole.tries == 1:
+                sample = min(max(arrival_ns - hole.asked_ns, 0), 500 * MS)
+                self.round_trip_ns += (sample - self.round_trip_ns) // 4
+        for missing in range(self._highest + 1, sequence):
+            self._holes[missing] = _Hole(arrival_ns)
+        self._highest = max(self._highest, sequence)
+        self._timestamp += _signed(packet.timestamp - self._timestamp, 32)
+        self._packets[sequence] = Packet(sequence, self._timestamp, packet.marker, payload, arrival_ns)
+        self._held_bytes += len(payload)
+        self.counters.received += 1
+        self.counters.bytes += len(payload)
+
+    def _jump(self, packet: RtpPacket, arrival_ns: int) -> None:
+        suspect = self._suspect
+        if suspect is None or (suspect[0].sequence + 1) & 0xFFFF != packet.sequence:
+            self._suspect = packet, arrival_ns
+            return
+        self._suspect = None
+        self._release(self._ready, 0, True)
+        self._ready.append(Restarted())
+        self.counters.restarts += 1
+        self._begin(suspect[0].sequence, suspect[0].timestamp)
+        self._insert(suspect[0].sequence, suspect[0], suspect[0].payload, suspect[1])
+        self._insert(suspect[0].sequence + 1, packet, packet.payload, arrival_ns)
+
+    def _release(self, events: list[Event], now_ns: int, everything: bool) -> None:
+        assert self._next is not None
+        patience = min(FINAL_NS + 2 * self.round_trip_ns, HOLD_NS)
+        while True:
+            packet = self._packets.pop(self._next, None)
+            if packet is not None:
+                self._held_bytes -= len(packet.payload)
+                self._next += 1
+                if packet.payload:
+                    events.append(packet)
+                else:
+                    self.counters.empty += 1
+                continue
+            hole = self._holes.get(self._next)
+            if hole is None:
+                return
+            full = len(self._packets) > MAX_PACKETS or self._held_bytes > MAX_BYTES
+            if not (everything or full or now_ns - hole.since_ns >= patience):
+                return
+            first, tries = self._next, hole.tries
+            while hole is not None and (everything or full or now_ns - hole.since_ns >= patience):
+                del self._holes[self._next]
+                self._next += 1
+                self.counters.lost += 1
+                hole = self._holes.get(self._next)
+            events.append(Lost(first, self._next - 1, tries))

@@ -1,0 +1,65 @@
+"""From packets in order to frames: what every depacketizer is, and the one for audio. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rokuga.capture.buffer import Lost, Packet
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUnit:
+    """One whole picture or audio packet; arrivals are those of its earliest and its latest packet."""
+
+    rtp_time: int
+    first_arrival_ns: int
+    last_arrival_ns: int
+    keyframe: bool
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Spoiled:
+    """A loss, and the frame it cost (``rtp_time`` -1: whole frames between others). ``cause`` as in the journal's Loss."""
+
+    first_sequence: int
+    last_sequence: int
+    rtp_time: int
+    cause: str
+    tries: int = 0
+
+
+Output = list[AccessUnit | Spoiled]
+
+
+def cause_of(lost: Lost) -> str:
+    return "repair-failed" if lost.tries else "network"
+
+
+class Depacketizer(Protocol):
+    malformed: int
+    """packets that contradicted their format"""
+
+    def push(self, packet: Packet) -> Output:
+        """The next packet in order; never raises on what a packet holds."""
+
+    def lost(self, lost: Lost) -> Output:
+        """The next packets in order are lost."""
+
+    def flush(self) -> Output:
+        """Nothing follows: what is begun is whole or spoiled."""
+
+
+class AudioDepacketizer:
+    """Opus, G.711, G.722: each packet is a frame (RFC 7587 §4.2, RFC 3551 §4.5)."""
+
+    def __init__(self) -> None:
+        self.malformed = 0
+
+    def push(self, packet: Packet) -> Output:
+        return [AccessUnit(packet.rtp_time, packet.arrival_ns, packet.arrival_ns, False, packet.payload)]
+
+    def lost(self, lost: Lost) -> Output:
+        return [Spoiled(lost.first, lost.last, -1, cause_of(lost), lost.tries)]
+
+    def flush(self) -> Output:
+        return []

@@ -1,0 +1,169 @@
+"""One m-line being received: packets → buffer → frames → journal, and the RTCP that keeps them coming."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import RTCCertificate
+
+from rokuga.capture import rtcp
+from rokuga.capture.buffer import Event, Lost, ReceiveBuffer, Restarted
+from rokuga.capture.depacketize import AccessUnit, AudioDepacketizer, Depacketizer, Output
+from rokuga.capture.h264 import H264Depacketizer
+from rokuga.capture.keyframes import KeyframeAsker
+from rokuga.capture.rtp import RtpPacket
+from rokuga.capture.sdp import Codec, Media
+from rokuga.journal.records import Frame, KeyframeAsked, Loss, TrackClosed, TrackOpened
+from rokuga.journal.writer import JournalWriter
+from rokuga.room.protocol import Stream
+
+REPORT_NS = 1_000_000_000
+DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {
+    "h264": H264Depacketizer,
+    "opus": AudioDepacketizer,
+    "pcmu": AudioDepacketizer,
+    "pcma": AudioDepacketizer,
+    "g722": AudioDepacketizer,
+}
+"""codec → how frames are made of its packets; other codecs are not subscribed to"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all receivers of a recording share; ``past`` adds up the counters of closed tracks."""
+
+    journal: JournalWriter
+    certificate: RTCCertificate
+    segment_seconds: float
+    past: Counter[str]
+    log: Any
+
+
+class Track:
+    """Opens a journal track when made. ``tick`` moves what is in order into the journal and returns the RTCP to send.
+
+    A source that begins anew (other sequence numbers and timestamps) closes the journal track and opens another.
+    """
+
+    def __init__(self, setting: Setting, stream: Stream, media: Media, codec: Codec, own_ssrc: int, log: Any) -> None:
+        self.media = media
+        self.codec = codec
+        self.own_ssrc = own_ssrc
+        self.last_arrival_ns = 0
+        self.frames = 0
+        self._setting = setting
+        self._journal = setting.journal
+        self._stream = stream
+        self._log = log
+        self._buffer = ReceiveBuffer()
+        self._report: tuple[rtcp.SenderReport, int] | None = None
+        self._reported_ns = 0
+        self._reported = (0, 0)
+        self._open()
+
+    @property
+    def number(self) -> int:
+        """The journal's number of this track."""
+        return self._number
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the buffer counted, and frames."""
+        c = self._buffer.counters
+        return {"packets": c.received, "bytes": c.bytes, "lost": c.lost, "repaired": c.repaired, "frames": self.frames}
+
+    def rtp(self, packet: RtpPacket, arrival_ns: int) -> None:
+        """A packet of the media SSRC."""
+        self.last_arrival_ns = max(self.last_arrival_ns, arrival_ns)
+        self._buffer.push(packet, arrival_ns)
+
+    def rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
+        """A packet of the retransmission SSRC. Raises MalformedPacket."""
+        self._buffer.push_rtx(packet, arrival_ns)
+
+    def sender_report(self, report: rtcp.SenderReport, arrival_ns: int) -> None:
+        self._report = report, arrival_ns
+
+    def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
+        """Journal what is in order; the RTCP datagrams that are due."""
+        self._journal_events(self._buffer.poll(now_ns), now_ns)
+        datagrams = []
+        if now_ns - self._reported_ns >= REPORT_NS:
+            self._reported_ns = now_ns
+            datagrams.append(self._receiver_report(now_ns, utc_ns))
+        missing = self._buffer.nacks(now_ns)
+        if missing:
+            datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing))
+        if self._asker is not None:
+            reason = self._asker.due(now_ns)
+            if reason is not None:
+                self._journal.append(KeyframeAsked(self._number, reason))
+                datagrams.append(rtcp.pli(self.own_ssrc, self.media.ssrc))
+        return datagrams
+
+    def close(self, cause: str, now_ns: int) -> None:
+        """Journal what is held, with its holes given up, and close the journal track."""
+        self._journal_events(self._buffer.flush(), now_ns)
+        self._journal_output(self._depacketizer.flush(), now_ns)
+        self._journal.append(TrackClosed(self._number, cause))
+        self._setting.past.update(self.counters)
+        c = self._buffer.counters
+        self._log.info("track closed", track=self._number, cause=cause, malformed=self._depacketizer.malformed, **self.counters)
+        if c.late or c.duplicates or c.restarts:
+            self._log.debug("odd packets", track=self._number, late=c.late, duplicates=c.duplicates, restarts=c.restarts)
+
+    def _open(self) -> None:
+        self._depacketizer = DEPACKETIZERS[self.codec.name]()
+        self._asker = KeyframeAsker(self._setting.segment_seconds) if self.media.kind == "video" else None
+        self._number = self._journal.new_track()
+        self._journal.append(
+            TrackOpened(
+                track=self._number,
+                user_id=self._stream.user_id,
+                media_id=self._stream.media_id,
+                kind="video" if self.media.kind == "video" else "audio",
+                codec=self.codec.name,
+                clock_rate=self.codec.clock_rate,
+                channels=self.codec.channels,
+                fmtp=self.codec.fmtp,
+            )
+        )
+        self._log.info("track opened", track=self._number, kind=self.media.kind, codec=self.codec.name, mid=self.media.mid)
+
+    def _journal_events(self, events: list[Event], now_ns: int) -> None:
+        for event in events:
+            if isinstance(event, Restarted):
+                self._journal_output(self._depacketizer.flush(), now_ns)
+                self._journal.append(TrackClosed(self._number, "replaced"))
+                self._open()
+            elif isinstance(event, Lost):
+                self._journal_output(self._depacketizer.lost(event), now_ns)
+            else:
+                self._journal_output(self._depacketizer.push(event), now_ns)
+
+    def _journal_output(self, output: Output, now_ns: int) -> None:
+        for item in output:
+            if isinstance(item, AccessUnit):
+                self._journal.append(
+                    Frame(self._number, item.rtp_time, item.first_arrival_ns, item.last_arrival_ns, item.keyframe, item.data)
+                )
+                self.frames += 1
+                if self._asker is not None:
+                    self._asker.media(item.keyframe, now_ns)
+            else:
+                self._journal.append(Loss(self._number, item.first_sequence, item.last_sequence, item.rtp_time, item.cause, item.tries))
+                if self._asker is not None:
+                    self._asker.lost()
+
+    def _receiver_report(self, now_ns: int, utc_ns: int) -> bytes:
+        expected, received = self._buffer.expected, self._buffer.counters.received
+        new_expected, new_received = expected - self._reported[0], received - self._reported[1]
+        self._reported = expected, received
+        fraction = min(max(new_expected - new_received, 0) * 256 // new_expected, 255) if new_expected > 0 else 0
+        if self._report is None:
+            lsr, delay = rtcp.first_lsr(utc_ns), 0
+        else:
+            lsr, delay = rtcp.later_lsr(self._report[0]), rtcp.dlsr(now_ns - self._report[1])
+        block = rtcp.ReportBlock(self.media.ssrc, fraction, expected - received, self._buffer.highest, lsr, delay)
+        return rtcp.receiver_report(self.own_ssrc, [block])

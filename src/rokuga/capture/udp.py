@@ -1,0 +1,159 @@
+"""A UDP socket of our own under aioice: read in batches, with the kernel's receive time stamps.
+
+aiortc would wake up for each packet and stamp it when it is read. A recorder needs no low latency: once the connection is up, a
+tick drains each socket, and only STUN and DTLS reach aioice; media never does.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aioice.ice import StunProtocol
+
+from rokuga import clock
+
+SO_TIMESTAMPNS = 35
+SO_RCVBUFFORCE = 33
+RECEIVE_BUFFER = 4 * 1024 * 1024
+"""More than a second of any stream: a stalled event loop loses nothing."""
+DATAGRAM = 2048
+BATCH = 256
+_STAMP = struct.Struct("@ll")
+_ANCILLARY = socket.CMSG_SPACE(_STAMP.size)
+_AHEAD_NS = 5_000_000
+"""a drain takes this long at most: packets may come while it runs"""
+
+MediaHandler = Callable[[bytes, int], None]
+"""Called with an encrypted RTP or RTCP packet and its arrival, monotonic ns."""
+
+
+def arrival_ns(stamp_ns: int | None, offset_ns: int, earliest_ns: int, now_ns: int) -> int:
+    """When a packet came, monotonic: its wall clock stamp plus the offset of this drain.
+
+    A step of the wall clock between arrival and reading would show up in full, so the result is held between the last drain that
+    found the socket empty and now.
+    """
+    if stamp_ns is None:
+        return now_ns
+    return max(earliest_ns, min(stamp_ns + offset_ns, now_ns + _AHEAD_NS))
+
+
+def local_addresses(remote: Iterable[str]) -> list[str]:
+    """This machine's addresses on the routes to ``remote`` (nothing is sent): no other is worth a candidate."""
+    found: dict[str, None] = {}
+    for address in remote:
+        try:
+            family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+        except ValueError:
+            continue  # a name (mDNS): not for us
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((address, 9))
+            except OSError:
+                continue  # no route
+            found[probe.getsockname()[0]] = None
+    return list(found)
+
+
+class UdpPath(asyncio.DatagramTransport):
+    """One bound socket; aioice's StunProtocol sits on it. Until ``batched`` is set, packets are read as they come."""
+
+    def __init__(self, address: str, protocol: StunProtocol, on_media: MediaHandler) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._protocol = protocol
+        self._on_media = on_media
+        self._closed = False
+        self._batched = False
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            except PermissionError:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            self._socket.bind((address, 0))
+        except OSError:
+            self._socket.close()
+            raise
+        self._emptied_ns = clock.monotonic_ns()
+        protocol.connection_made(self)
+        self._loop.add_reader(self._socket, self.drain)
+
+    @property
+    def name(self) -> tuple[str, int]:
+        """Address and port it is bound to."""
+        name: tuple[Any, ...] = self._socket.getsockname()
+        return name[0], name[1]
+
+    def batch(self) -> None:
+        """From now on packets wait for ``drain``."""
+        if not self._batched and not self._closed:
+            self._batched = True
+            self._loop.remove_reader(self._socket)
+
+    def drain(self) -> None:
+        """Read what is there; goes on at once in the next turn of the event loop if that is a lot."""
+        if self._closed:
+            return
+        now = clock.monotonic_ns()
+        offset = now - clock.utc_ns()
+        for _ in range(BATCH):
+            try:
+                data, ancillary, _, address = self._socket.recvmsg(DATAGRAM, _ANCILLARY)
+            except BlockingIOError:
+                self._emptied_ns = now
+                return
+            except OSError as error:
+                self._protocol.error_received(error)  # an ICMP answer to something that we sent
+                continue
+            stamp = None
+            if ancillary:
+                seconds, nanoseconds = _STAMP.unpack_from(ancillary[0][2])
+                stamp = seconds * 1_000_000_000 + nanoseconds
+            if data:
+                self._take(data, address, arrival_ns(stamp, offset, self._emptied_ns, now))
+            if self._closed:
+                return
+        if self._batched:
+            self._loop.call_soon(self.drain)
+
+    def _take(self, data: bytes, address: Any, arrival: int) -> None:
+        # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP and RTCP.
+        first = data[0]
+        if 128 <= first <= 191:
+            self._on_media(data, arrival)
+        elif first <= 3 or 20 <= first <= 63:
+            self._protocol.datagram_received(data, address)
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        """Send at once; what the kernel has no room for is lost, as on any network."""
+        if self._closed:
+            return
+        try:
+            self._socket.sendto(data, addr)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._protocol.error_received(error)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"socket": self._socket, "sockname": self.name}.get(name, default)
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if not self._batched:
+            self._loop.remove_reader(self._socket)
+        self._socket.close()
+        self._loop.call_soon(self._protocol.connection_lost, None)
+
+    abort = close
