@@ -88,7 +88,11 @@ class Supervisor:
 
     def signalled(self) -> None:
         """The first time: end in order; the second time: at once."""
-        (self._hurry if self._stop.is_set() else self._stop).set()
+        if self._stop.is_set():
+            self._hurry.set()
+        else:
+            _log.info("ending")
+            self._stop.set()
 
     async def run(self) -> int:
         """Start all, print the ready line, keep all alive until a signal, end all. Raises ChildError, ConfigError."""
