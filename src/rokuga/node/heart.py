@@ -1,0 +1,109 @@
+"""The heartbeat of a ``record`` activity that completes asynchronously: by task token, every second."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+from temporalio.client import AsyncActivityCancelledError, Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from rokuga import clock
+from rokuga.control.model import Beat
+
+BEAT_SECONDS = 1.0
+RPC_SECONDS = 3.0
+FENCE_TIMEOUTS = 3
+"""A node that cannot heartbeat for so many heartbeat timeouts may have been replaced."""
+
+
+class Heart:
+    """``fence(True)`` is called when the orchestrator has not heard us for FENCE_TIMEOUTS heartbeat timeouts, ``fence(False)`` when it has.
+
+    ``timeout`` is the heartbeat timeout in seconds.
+    """
+
+    def __init__(
+        self, client: Client, token: bytes, beat: Callable[[], Awaitable[Beat]], timeout: float, fence: Callable[[bool], None]
+    ) -> None:
+        self._client = client
+        self._token = token
+        self._beat = beat
+        self._limit_ns = int(FENCE_TIMEOUTS * timeout * 1e9)
+        self._fence = fence
+        self._heard_ns = clock.monotonic_ns()
+        self._log = structlog.get_logger(__name__)
+        self.orphaned_ns: int | None = None
+        """since when the orchestrator says that nobody waits for this activity (monotonic); None while somebody does"""
+
+    def adopt(self, token: bytes) -> None:
+        """Another ``record`` has taken over this generation."""
+        self._token = token
+        self.orphaned_ns = None
+        self._heard()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            began = clock.monotonic_ns()
+            if self._token and self.orphaned_ns is None:
+                await self._once()
+            if clock.monotonic_ns() - self._heard_ns > self._limit_ns:
+                self._fence(True)
+            await asyncio.sleep(max(0.1, BEAT_SECONDS - (clock.monotonic_ns() - began) / 1e9))
+
+    async def complete(self) -> None:
+        """The activity is done. Returns when the orchestrator knows, or does not ask any more."""
+        await self._finish(None)
+
+    async def fail(self, error: ApplicationError) -> None:
+        """The activity has failed, likewise."""
+        await self._finish(error)
+
+    async def _once(self) -> None:
+        token = self._token
+        beat = await self._beat()
+        try:
+            async with asyncio.timeout(RPC_SECONDS):
+                await self._client.get_async_activity_handle(task_token=token).heartbeat(beat, rpc_timeout=timedelta(seconds=RPC_SECONDS))
+        except AsyncActivityCancelledError:
+            self._orphan(token, "cancelled")
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                self._orphan(token, "not found")
+        except TimeoutError:
+            pass
+        else:
+            if token == self._token:
+                self._heard()
+
+    async def _finish(self, error: ApplicationError | None) -> None:
+        told = b""
+        while self._token != told:
+            token = self._token
+            handle = self._client.get_async_activity_handle(task_token=token)
+            limit = timedelta(seconds=RPC_SECONDS)
+            try:
+                if error is None:
+                    await handle.complete(None, rpc_timeout=limit)
+                else:
+                    await handle.fail(error, rpc_timeout=limit)
+                told = token
+            except AsyncActivityCancelledError:
+                told = token
+            except RPCError as failure:
+                if failure.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                    told = token
+                    continue
+                self._log.warning("the end of a recording could not be told yet", status=failure.status.name)
+                await asyncio.sleep(BEAT_SECONDS)
+
+    def _heard(self) -> None:
+        self._heard_ns = clock.monotonic_ns()
+        self._fence(False)
+
+    def _orphan(self, token: bytes, why: str) -> None:
+        if token == self._token:
+            self.orphaned_ns = clock.monotonic_ns()
+            self._log.info("nobody waits for this generation; it goes on until somebody asks", why=why)

@@ -1,0 +1,95 @@
+"""What a node keeps on disk of a generation beside its media: the order without its secrets, and how its journal ended."""
+
+import base64
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rokuga.control.model import Lists, Params, RecordOrder
+from rokuga.folders import Generation
+from rokuga.journal.reader import Entry, JournalReader, Position, files
+from rokuga.journal.records import End
+from rokuga.journal.writer import JournalWriter
+from rokuga.storage import spool
+
+SEALED = -1
+"""Leave code of a journal that was closed by the node, because its capture died or was given up."""
+_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``order.json``: enough to go on after a restart of the node, and no secret."""
+
+    task_id: str
+    generation: int
+    version: int
+    params: Params
+    predecessor_session: int = 0
+    token: bytes = b""
+    """task token of the ``record`` activity that waits for this generation"""
+    done: bool = False
+    """everything is in the store and every report was accepted or handed over"""
+
+    @staticmethod
+    def of(order: RecordOrder, token: bytes = b"") -> "Kept":
+        return Kept(order.task_id, order.generation, order.version, order.params, order.predecessor_session, token)
+
+    def but(self, **changes: Any) -> "Kept":
+        return replace(self, **changes)
+
+    def save(self, path: Path) -> None:
+        """Atomically and synced. Raises OSError."""
+        data = json.dumps({**asdict(self), "token": base64.b64encode(self.token).decode()}, ensure_ascii=False).encode()
+        fresh = path.with_suffix(".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fresh.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> "Kept | None":
+        """None if there is none that can be read."""
+        try:
+            fields = json.loads(path.read_bytes())
+            params = fields["params"]
+            params = Params(**{**params, "lists": Lists(**params["lists"])})
+            return Kept(**{**fields, "params": params, "token": base64.b64decode(fields["token"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def journal_end(folder: Path) -> End | None:
+    """The End record of a journal, None while it has none. Reads the newest file only; blocking. Raises JournalError."""
+    numbers = [number for number, _ in files(folder)]
+    if not numbers:
+        return None
+    with JournalReader(folder, Position(numbers[-1], 0)) as reader:
+        for item in reader.read():
+            if isinstance(item, Entry) and isinstance(item.record, End):
+                return item.record
+    return None
+
+
+def seal(generation: Generation, kept: Kept, leave_code: int, cause: str) -> None:
+    """Give the journal of a dead capture its end, in a file of its own; blocking. Raises OSError."""
+    writer = JournalWriter(generation.journal, kept.task_id, kept.generation)
+    writer.append(End(leave_code, cause))
+    writer.close()
+    if writer.failed is not None:
+        raise writer.failed
+
+
+def manifest_finished(generation: Generation) -> bool:
+    """Whether render has written all there is."""
+    path = generation.spool / spool.MANIFEST
+    try:
+        start = max(0, path.stat().st_size - _TAIL_BYTES)
+    except FileNotFoundError:
+        return False
+    return any(line.get("finished") for _, line in spool.lines(path, start))

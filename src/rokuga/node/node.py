@@ -1,0 +1,257 @@
+"""Which generations this node has, and what the orchestrator may ask of it. Everything is kept by (TaskId, generation)."""
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from temporalio.exceptions import ApplicationError
+
+from rokuga import clock
+from rokuga.control.model import NOTHING_LEFT, ApplyOrder, RecordOrder, Recovered, StopOrder
+from rokuga.folders import Generation
+from rokuga.node.keep import SEALED, Kept, journal_end
+from rokuga.node.link import LinkError
+from rokuga.node.processes import alive, kill
+from rokuga.node.recorder import CAPTURE, RENDER, NotRecording, Outcome, Recorder, Services
+
+RESERVED_NS = 10 * 1_000_000_000
+"""Between ``place`` and ``record``."""
+RETRY_SECONDS = 2.0
+RECOVER_BEAT_SECONDS = 2.0
+ABANDONED_SECONDS = 30.0
+LEAVE_ENDED_BY_US = 3
+"""302's LeaveCode when the service itself takes its bot out of the room."""
+
+Key = tuple[str, int]
+
+
+class Node:
+    """The registry of recorders. Methods raise ApplicationError where the orchestrator shall hear it."""
+
+    def __init__(self, node_id: str, services: Services) -> None:
+        self.node_id = node_id
+        self._services = services
+        self._recorders: dict[Key, Recorder] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._reserved: list[int] = []
+        self._spool_bytes = 0
+        self.closing = False
+        self._log = structlog.get_logger(__name__).bind(node=node_id)
+
+    # What the orchestrator asks
+
+    @property
+    def room(self) -> bool:
+        """Whether there is room for one more recording."""
+        now = clock.monotonic_ns()
+        self._reserved = [until for until in self._reserved if until > now]
+        recorder = self._services.config.recorder
+        busy = sum(r.capturing for r in self._recorders.values()) + len(self._reserved)
+        return not self.closing and busy < recorder.max_tasks and self._spool_bytes < recorder.spool_max_bytes
+
+    def place(self) -> str:
+        if not self.room:
+            raise ApplicationError("this node has no room")
+        self._reserved.append(clock.monotonic_ns() + RESERVED_NS)
+        return self.node_id
+
+    async def record(self, order: RecordOrder, token: bytes) -> bool:
+        """Begin or adopt; False if that generation is done already and nobody will complete the activity later."""
+        key = (order.task_id, order.generation)
+        if self._reserved:
+            self._reserved.pop()
+        recorder = self._recorders.get(key)
+        if recorder is not None:
+            if not recorder.holds:
+                raise _lost()
+            recorder.adopt(order, token)
+            return True
+        generation = self._folder(order)
+        kept = await asyncio.to_thread(Kept.load, generation.order)
+        if kept is not None and kept.done:
+            return False
+        if kept is not None and not await self._in_order(generation):
+            raise _lost()
+        fresh = kept is None
+        kept = Kept.of(order, token) if kept is None else kept.but(token=token)
+        self._begin(order, kept, fresh)
+        return True
+
+    async def holds(self, task_id: str, number: int) -> bool:
+        recorder = self._recorders.get((task_id, number))
+        if recorder is not None:
+            return recorder.holds
+        generation = self._services.data.generation(task_id, number)
+        kept = await asyncio.to_thread(Kept.load, generation.order)
+        return kept is not None and (kept.done or await self._in_order(generation))
+
+    async def apply(self, order: ApplyOrder) -> int:
+        try:
+            return await self._found(order.task_id, order.generation).apply(order)
+        except (NotRecording, LinkError) as error:
+            raise ApplicationError(str(error), type="NotRecording") from error
+
+    async def halt(self, order: StopOrder) -> None:
+        try:
+            await self._found(order.task_id, order.generation).halt(order.leave_code, order.cause)
+        except LinkError as error:
+            raise ApplicationError(str(error), type="NotRecording") from error
+
+    async def recover(self, order: RecordOrder, beat: Callable[[], None]) -> Recovered:
+        """Finish a generation that was given up; ``beat`` is called every RECOVER_BEAT_SECONDS."""
+        key = (order.task_id, order.generation)
+        recorder = self._recorders.get(key)
+        if recorder is None:
+            generation = self._folder(order)
+            kept = await asyncio.to_thread(Kept.load, generation.order)
+            if kept is None:
+                raise ApplicationError("this node has nothing of that generation", type=NOTHING_LEFT, non_retryable=True)
+            recorder = self._make(kept.but(token=b""))
+            recorder.recover(order)
+            self._keep(key, recorder)
+        else:
+            recorder.recover(order)
+            if recorder.capturing:
+                await self._end_capture(recorder)
+        waiting = asyncio.ensure_future(recorder.drained.wait())
+        try:
+            while not waiting.done():
+                beat()
+                await asyncio.wait([waiting], timeout=RECOVER_BEAT_SECONDS)
+        finally:
+            waiting.cancel()
+        rest = [r for r in recorder.outbox.unacknowledged if r.kind != "drained"]
+        last = recorder.outbox.find("drained")
+        return Recovered([*rest, *([last] if last else [])])
+
+    # Its own business
+
+    async def look_through(self) -> None:
+        """At start: go on with every generation whose capture lives or has ended, and send what was not sent."""
+        for folder in sorted(self._services.data.tasks.glob("*/g*")):
+            kept = await asyncio.to_thread(Kept.load, Generation(folder).order)
+            if kept is None or kept.done or folder != self._services.data.generation(kept.task_id, kept.generation).folder:
+                continue
+            if alive(folder, CAPTURE) or await asyncio.to_thread(journal_end, folder / "journal") is not None:
+                self._log.info("goes on", task_id=kept.task_id, generation=kept.generation)
+                self._keep((kept.task_id, kept.generation), self._make(kept))
+            else:
+                self._log.warning("its capture is dead; waits to be recovered", task_id=kept.task_id, generation=kept.generation)
+
+    async def watch(self) -> None:
+        """Measure the spool, end recordings that nobody waits for, remove journals that were kept long enough."""
+        while True:
+            self._spool_bytes = await asyncio.to_thread(_bytes_below, self._services.data.tasks)
+            for recorder in list(self._recorders.values()):
+                if await recorder.abandoned():
+                    self._log.warning("its task is gone", task_id=recorder.kept.task_id, generation=recorder.kept.generation)
+                    await self._end_capture(recorder, LEAVE_ENDED_BY_US, "abandoned")
+            await asyncio.to_thread(self._sweep)
+            await asyncio.sleep(ABANDONED_SECONDS)
+
+    async def close(self) -> None:
+        """End recordings in order, give uploads ``shutdown_seconds``, name what is left; renders that still run are ended."""
+        self.closing = True
+        limit = self._services.config.recorder.shutdown_seconds
+        running = [r for r in self._recorders.values() if r.capturing]
+        await asyncio.gather(*(self._end_capture(r, LEAVE_ENDED_BY_US, "node shut down") for r in running))
+        waiting = [t for t in self._tasks.values() if not t.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=limit)
+        for (task_id, number), recorder in self._recorders.items():
+            self._log.warning(
+                "left in the spool, goes up later", task_id=task_id, generation=number, folder=str(recorder.generation.folder)
+            )
+        waiting = [t for t in self._tasks.values() if not t.done()]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for recorder in self._recorders.values():
+            kill(recorder.generation.folder, RENDER)
+
+    def _begin(self, order: RecordOrder, kept: Kept, fresh: bool) -> None:
+        generation = self._folder(order)
+        generation.folder.mkdir(parents=True, exist_ok=True)
+        for folder in (generation.folder, generation.folder.parent):
+            folder.chmod(0o700)
+        kept.save(generation.order)
+        recorder = self._make(kept, fresh)
+        recorder.aim(order)
+        self._keep((order.task_id, order.generation), recorder)
+
+    def _make(self, kept: Kept, fresh: bool = False) -> Recorder:
+        return Recorder(self._services, kept, fresh)
+
+    def _keep(self, key: Key, recorder: Recorder) -> None:
+        self._recorders[key] = recorder
+        self._tasks[key] = asyncio.create_task(self._supervise(key, recorder), name=f"recorder {key}")
+
+    async def _supervise(self, key: Key, recorder: Recorder) -> None:
+        while True:
+            try:
+                await recorder.run()
+                break
+            except Exception:  # noqa: BLE001
+                # One generation's trouble (a full disk, a bug) is not the others'; its capture records on.
+                self._log.exception("a recorder failed, goes on", task_id=key[0], generation=key[1])
+            await asyncio.sleep(RETRY_SECONDS)
+        del self._recorders[key], self._tasks[key]
+        if recorder.outcome is Outcome.START_FAILED:
+            await asyncio.to_thread(shutil.rmtree, recorder.generation.folder, ignore_errors=True)
+
+    async def _end_capture(self, recorder: Recorder, leave_code: int = SEALED, cause: str = "given up") -> None:
+        try:
+            await recorder.halt(leave_code, cause)
+        except LinkError as error:
+            self._log.error("capture does not leave, is killed", task_id=recorder.kept.task_id, error=str(error))
+            kill(recorder.generation.folder, CAPTURE)
+
+    async def _in_order(self, generation: Generation) -> bool:
+        """Whether capture lives, or has ended because somebody stopped it."""
+        if alive(generation.folder, CAPTURE):
+            return True
+        end = await asyncio.to_thread(journal_end, generation.journal)
+        return end is not None and end.leave_code != SEALED
+
+    def _found(self, task_id: str, number: int) -> Recorder:
+        recorder = self._recorders.get((task_id, number))
+        if recorder is None or not recorder.holds:
+            raise ApplicationError("this generation is not recording here", type="NotRecording")
+        return recorder
+
+    def _folder(self, order: RecordOrder) -> Generation:
+        if not re.fullmatch(r"[A-Za-z0-9+._-]+", order.task_id) or order.task_id.startswith("."):
+            raise ApplicationError("not a TaskId", non_retryable=True)
+        return self._services.data.generation(order.task_id, order.generation)
+
+    def _sweep(self) -> None:
+        """Remove folders of generations that are done, ``keep_journal_hours`` after their last change. Blocking."""
+        oldest = clock.utc_ns() / 1e9 - self._services.config.recorder.keep_journal_hours * 3600
+        for folder in self._services.data.tasks.glob("*/g*"):
+            kept = Kept.load(folder / "order.json")
+            if kept is not None and kept.done and (folder / "order.json").stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    folder.parent.rmdir()
+                except OSError:
+                    pass  # Another generation is still there.
+
+
+def _lost() -> ApplicationError:
+    return ApplicationError("its capture is dead", type="CaptureLost", non_retryable=True)
+
+
+def _bytes_below(folder: Path) -> int:
+    """Bytes of all files below a folder, as far as they stay while we look."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (10,000s of files)
+            except FileNotFoundError:
+                continue
+    return total
