@@ -215,6 +215,7 @@ class Running:
         storage: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
         room_id_type: int = 0,
+        user_sig: str = "",
         **fields: Any,
     ) -> str:
         """Start a single-stream recording; the TaskId. ``storage`` and ``record`` go over the defaults."""
@@ -224,7 +225,7 @@ class Running:
             RoomId=room,
             RoomIdType=room_id_type,
             UserId=bot,
-            UserSig=self.user_sig(bot),
+            UserSig=user_sig or self.user_sig(bot),
             RecordParams={"RecordMode": 1} | (record or {}),
             StorageParams={"CloudStorage": cloud | (storage or {})},
             **fields,
