@@ -1,6 +1,7 @@
 """A node that does what the test says: it polls the real queues and speaks the real contract, but records nothing."""
 
 import asyncio
+import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -42,6 +43,8 @@ class ScriptedNode:
         self.start_fails = False
         self.drains = True
         self.beating = True
+        self.refuses = False
+        """apply and halt"""
         self.orders: list[RecordOrder] = []
         self.applied: list[ApplyOrder] = []
         self.halted: list[StopOrder] = []
@@ -49,11 +52,14 @@ class ScriptedNode:
         self.holding: set[Key] = set()
         self.left: dict[Key, list[Report]] = {}
         """what ``recover`` answers; absent: nothing left"""
+        self.gates: dict[Key, asyncio.Event] = {}
+        """``recover`` waits for these"""
         self.recovered: list[RecordOrder] = []
         self._client = client
         self._tokens: dict[Key, bytes] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
+        self._life = uuid.uuid4().hex
         self._numbers: defaultdict[Key, int] = defaultdict(int)
 
     async def __aenter__(self) -> "ScriptedNode":
@@ -63,8 +69,12 @@ class ScriptedNode:
             Worker(self._client, task_queue=node_queue(self.id), activities=own, max_heartbeat_throttle_interval=soon)
         )
         if self.room:
-            await self._stack.enter_async_context(Worker(self._client, task_queue=NODES_QUEUE, activities=[self.place]))
+            await self._stack.enter_async_context(self.polling())
         return self
+
+    def polling(self) -> Worker:
+        """``async with``: takes new recordings."""
+        return Worker(self._client, task_queue=NODES_QUEUE, activities=[self.place])
 
     async def __aexit__(self, *_: object) -> None:
         for chore in self._chores:
@@ -99,22 +109,24 @@ class ScriptedNode:
 
     @activity.defn
     async def apply(self, order: ApplyOrder) -> None:
-        if (order.task_id, order.generation) not in self.holding:
+        if self.refuses or (order.task_id, order.generation) not in self.holding:
             raise ApplicationError("not recording here", non_retryable=True)
         self.applied.append(order)
 
     @activity.defn
     async def halt(self, order: StopOrder) -> None:
         key = (order.task_id, order.generation)
-        if key not in self.holding:
+        if self.refuses or key not in self.holding:
             raise ApplicationError("not recording here", non_retryable=True)
         self.halted.append(order)
-        self._later(self._end(key, order.leave_code))
+        self._later(self.leave(key, order.leave_code))
 
     @activity.defn
     async def recover(self, order: RecordOrder) -> Recovered:
         self.recovered.append(order)
         key = (order.task_id, order.generation)
+        if key in self.gates:
+            await self.gates[key].wait()
         if key not in self.left:
             raise ApplicationError("nothing of it here", type=NOTHING_LEFT, non_retryable=True)
         return Recovered(self.left[key])
@@ -130,7 +142,7 @@ class ScriptedNode:
     def said(self, key: Key, kind: str, ms: int = 0, **payload: Any) -> Report:
         """A report not yet sent."""
         self._numbers[key] += 1
-        return Report(key[1], f"{self.id}-{self._numbers[key]}", kind, ms or clock.utc_ms(), payload)
+        return Report(key[1], f"{self._life}-{self._numbers[key]}", kind, ms or clock.utc_ms(), payload)
 
     async def drained(self, key: Key) -> None:
         """All is confirmed: say so and complete ``record``."""
@@ -138,7 +150,8 @@ class ScriptedNode:
         self.holding.discard(key)
         await self._handle(self._tokens[key]).complete()
 
-    async def _end(self, key: Key, leave_code: int) -> None:
+    async def leave(self, key: Key, leave_code: int) -> None:
+        """Capture is out."""
         await self.report(key, "stopped", leave_code=leave_code)
         if self.drains:
             await self.drained(key)

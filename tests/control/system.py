@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from rokuga.config import App, Config, Temporal
 from rokuga.control.client import TaskClient
@@ -98,6 +99,19 @@ class System:
         path = f"/{app}"
         await until(lambda: last in self.receiver.types(path), seconds, f"event {last}; got {self.receiver.types(path)}")
         return self.receiver.taken(path)
+
+    async def exists(self, workflow_id: str, seconds: float = 15) -> None:
+        """Wait until that workflow was started."""
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    await self.client.get_workflow_handle(workflow_id).describe()
+                except RPCError as error:
+                    if error.status != RPCStatusCode.NOT_FOUND:
+                        raise
+                    await asyncio.sleep(0.05)
+                    continue
+                return
 
     async def closed(self, workflow_id: str, seconds: float = 30) -> WorkflowExecutionStatus | None:
         """Wait until that workflow is not running any more."""

@@ -95,6 +95,8 @@ class Timing:
     """for a node with room, at the task's start"""
     pull_up_place: float = 600
     """the same for a later generation: nobody waits for an answer, and the room is still there"""
+    pull_up_pauses: list[float] = field(default_factory=lambda: [0.0, 5.0, 15.0])
+    """before each pull-up: a cause that lasts a few seconds must not use them all up"""
     node: float = 1
     """until a node takes ``apply`` or ``halt`` from its queue; longer: taken for gone"""
     holds: float = 1.5

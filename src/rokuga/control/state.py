@@ -4,6 +4,7 @@ Everything that happens is a method call; what is to be done about it, ``todo`` 
 forward: reports of a generation that was given up no longer decide anything, they only add files and their events.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,8 +15,6 @@ from rokuga.deliver.events import Event
 
 MAX_PULL_UPS = 3
 """Generations after the first (high availability section of TRTC's guide: at most 3 pulls a task)."""
-PULL_UP_PAUSE = (0, 5, 15)
-"""Seconds before each: a cause that lasts a few seconds must not use them all up."""
 LEAVE_STOPPED = 0
 LEAVE_LOST = 100
 """302's LeaveCode when no pull-up is left: of TRTC's codes the one that means "the recorder lost the room; start a new task"."""
@@ -144,8 +143,11 @@ class TaskState:
             case "drained":
                 self._drained(report.generation)
 
-    def recorder_over(self, generation: int, kind: str, session: int, now_ms: int) -> None:
-        """The RecorderWorkflow of ``generation`` has ended: ``done``, ``start_failed``, ``no_room``, ``unneeded`` or ``lost``."""
+    def recorder_over(self, generation: int, kind: str, session: int, pauses: Sequence[float], now_ms: int) -> None:
+        """The RecorderWorkflow of ``generation`` has ended: ``done``, ``start_failed``, ``no_room``, ``unneeded`` or ``lost``.
+
+        ``pauses`` are the seconds before each pull-up; there are as many pull-ups, MAX_PULL_UPS at most.
+        """
         if generation != self.generation or not self.open:
             return
         self.open, self.node, self.flow = False, "", False
@@ -159,10 +161,10 @@ class TaskState:
             return
         if kind in ("done", "unneeded") or self.stopping:
             self._end(LEAVE_STOPPED, now_ms)
-        elif generation >= MAX_PULL_UPS or kind == "no_room" or (kind == "start_failed" and not self.ran):
+        elif generation >= min(MAX_PULL_UPS, len(pauses)) or kind == "no_room" or (kind == "start_failed" and not self.ran):
             self._end(LEAVE_LOST, now_ms)
         else:
-            self.due_ms = now_ms + 1000 * PULL_UP_PAUSE[generation]
+            self.due_ms = now_ms + int(1000 * pauses[generation])
             self.generation += 1
             self.halted = False
 

@@ -102,7 +102,7 @@ class TaskWorkflow:
         if news.kind == "placed":
             self._state.placed(news.generation, news.node)
         else:
-            self._state.recorder_over(news.generation, news.kind, news.session, self._now())
+            self._state.recorder_over(news.generation, news.kind, news.session, self._task.timing.pull_up_pauses, self._now())
 
     @workflow.signal
     def late(self, news: LateNews) -> None:
