@@ -89,6 +89,7 @@ def _role(name: str, config: Path | None, data: Path, effective: int | None) -> 
     import structlog
 
     from rokuga import logs, settings
+    from rokuga.errors import ConfigError
     from rokuga.folders import DataFolder
     from rokuga.roles import ROLES, until_signal
 
@@ -104,6 +105,8 @@ def _role(name: str, config: Path | None, data: Path, effective: int | None) -> 
     logger = structlog.get_logger(__name__)
     try:
         asyncio.run(until_signal(ROLES[name], loaded, data))
+    except ConfigError as error:
+        _refuse(error.problems)
     except Exception:
         # The supervisor, or whoever runs the roles, starts it again; this is the last chance to say why.
         logger.exception("the role ended by an error")

@@ -66,7 +66,10 @@ async def control(config: Config, data: Path) -> None:
 
 async def node(config: Config, data: Path) -> None:
     """Recordings."""
-    await asyncio.Event().wait()
+    from rokuga.control.codec import connect
+    from rokuga.node.main import run
+
+    await run(config, DataFolder(data), await connect(config.temporal, config.temporal.address))
 
 
 ROLES: dict[str, Main] = {"api": api, "control": control, "node": node}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rokuga import logs
 from rokuga.api.media import media_key, media_url
 from rokuga.clock import monotonic_ns, utc_ms
 from rokuga.demo.client import Client
@@ -103,10 +104,10 @@ class Demo:
     async def _publish(self, system: System, room: AsyncExitStack) -> None:
         self._screen.say(f"Publishing into room {ROOM!r} (the first time, the pictures are drawn now):")
         for user in USERS:
-            clip = await asyncio.to_thread(generate, look_of(user.name, width=PICTURE[0], height=PICTURE[1]), cache_folder())
+            clip = await asyncio.to_thread(generate, look_of(user.name, width=PICTURE[0], height=PICTURE[1], flash=False), cache_folder())
             screen = None
             if "aux" in user.sources:
-                look = look_of(f"{user.name}'s screen", width=SCREEN[0], height=SCREEN[1], fps=5)
+                look = look_of(f"{user.name}'s screen", width=SCREEN[0], height=SCREEN[1], fps=5, flash=False)
                 screen = await asyncio.to_thread(generate, look, cache_folder())
             await room.enter_async_context(Publisher(system.janus, ROOM, user.name, clip, sources=user.sources, aux=screen))
             self._screen.say(f"  {user.name}: {user.what}")
@@ -148,7 +149,7 @@ class Demo:
             self._screen.progress(
                 int(second),
                 f"  {second:3.0f} s  {described['Status']}  users {users}  tracks {len(files)}"
-                f"  received {size(received(self._data))}  segments uploaded {segments} ({size(stored)})",
+                f"  received {size(received(self._data, outcome.task_id))}  segments uploaded {segments} ({size(stored)})",
             )
             await asyncio.sleep(min(1.0, max(0.05, self._seconds - second)))
 
@@ -180,6 +181,7 @@ class Demo:
         for path in sorted(outcome.folder.glob("*.m3u8")):
             media_id = "aux" if "__UserId_e_aux_" in path.name else "main"
             outcome.tracks.append(verify(path, least, sizes[media_id] if path.name.endswith("_video.m3u8") else None))
+        outcome.tracks.sort(key=lambda track: (track.user_id, track.media_id != "main", track.kind != "video"))
         wanted = {(user.name, *track) for user in USERS for track in user.expects}
         found = {(track.user_id, track.media_id, track.kind) for track in outcome.tracks}
         outcome.failures += [f"no index file of {' '.join(track)}" for track in sorted(wanted - found)]
@@ -239,9 +241,10 @@ async def demo(data: Path | None, seconds: float, keep: bool) -> int:
 
     from rokuga.errors import RokugaError
 
-    folder = data or Path(tempfile.mkdtemp(prefix="rokuga-demo-"))
+    folder = (data or Path(tempfile.mkdtemp(prefix="rokuga-demo-"))).absolute()
+    logs.configure("demo", DataFolder(folder).logs)
     try:
-        return await Demo(folder.absolute(), seconds).run(keep)
+        return await Demo(folder, seconds).run(keep)
     except (RokugaError, OSError) as error:
         told = str(error)
     except TencentCloudSDKException as error:

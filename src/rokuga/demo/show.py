@@ -49,9 +49,9 @@ def uploaded(folder: Path) -> tuple[int, int]:
     return len(attributes), sum(int(value.split(",")[1]) for value in attributes)
 
 
-def received(data: Path) -> int:
-    """Bytes in the journals: what arrived, before anything is made of it."""
-    return sum(path.stat().st_size for path in data.glob("tasks/*/g*/journal/*.rj"))
+def received(data: Path, task_id: str) -> int:
+    """Bytes in a task's journal: what arrived, before anything is made of it."""
+    return sum(path.stat().st_size for path in (data / "tasks" / task_id).glob("g*/journal/*.rj"))
 
 
 def tree(folder: Path, tracks: list[Track]) -> list[str]:

@@ -11,9 +11,9 @@ import av
 SILENT = 0.005
 """Root mean square of full scale; the generated sound has 0.04."""
 STILL = 0.5
-"""Mean difference of luma (0 to 255) between two keyframes; the generated clock runs."""
+"""Mean difference of luma (0 to 255) between pictures; the generated clock runs."""
 SAMPLE = 13
-"""Looking at each 13th sample or pixel is enough to tell sound from silence."""
+"""Looking at each 13th sample, pixel and picture is enough to tell sound from silence."""
 
 Frame = av.VideoFrame | av.AudioFrame
 Stream = av.VideoStream | av.AudioStream
@@ -127,11 +127,12 @@ def _length(frame: Frame, stream: Stream) -> float:
 
 
 class _Content:
-    """Whether there is anything to see or to hear: ``level`` (root mean square), ``change`` (largest between keyframes)."""
+    """Whether there is anything to see or to hear: ``level`` (root mean square), ``change`` (largest between pictures)."""
 
     def __init__(self) -> None:
         self._squares = 0.0
         self._samples = 0
+        self._pictures = 0
         self._last = b""
         self.change = 0.0
 
@@ -145,7 +146,9 @@ class _Content:
             sound = memoryview(bytes(frame.planes[0])).cast("f")[: frame.samples : SAMPLE]
             self._squares += sum(x * x for x in sound.tolist())
             self._samples += len(sound)
-        elif frame.key_frame:
+            return
+        self._pictures += 1
+        if self._pictures % SAMPLE == 1:
             luma = bytes(frame.planes[0])[::SAMPLE]
             if len(luma) == len(self._last):
                 self.change = max(self.change, sum(abs(a - b) for a, b in zip(luma, self._last, strict=True)) / len(luma))
