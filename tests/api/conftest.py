@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from rokuga.api.server import build_app, listening
-from rokuga.config import App, Config, Server
+from rokuga.config import App, Config, Server, Temporal
 from rokuga.folders import DataFolder
 
 from .calls import APP, OTHER_APP, OTHER_ID, OTHER_KEY, SECRET_ID, SECRET_KEY, USER_SIG_KEY
@@ -28,6 +28,7 @@ class Running:
 def config() -> Config:
     return Config(
         server=Server(port=0),
+        temporal=Temporal(payload_key=SecretStr("a server's secret")),
         apps=(
             App(sdk_app_id=APP, secret_id=SECRET_ID, secret_key=SecretStr(SECRET_KEY), user_sig_key=SecretStr(USER_SIG_KEY), max_tasks=2),
             App(sdk_app_id=OTHER_APP, secret_id=OTHER_ID, secret_key=SecretStr(OTHER_KEY), user_sig_key=SecretStr(USER_SIG_KEY)),

@@ -14,32 +14,32 @@ def not_found() -> ApiError:
 
 @dataclass
 class MemoryTasks:
-    """Keeps what it is told; ``hang`` makes every call wait for ever, ``lose`` makes Create start a task and then fail."""
+    """Keeps what it is told; ``hang`` makes every call wait for ever, ``error`` makes it fail."""
 
     tasks: dict[str, TaskInput] = field(default_factory=dict)
     calls: list[tuple[str, ...]] = field(default_factory=list)
     files: list[FileInfo] = field(default_factory=list)
     modified: list[tuple[Lists, dict[str, Any]]] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: list[str] = field(default_factory=list)
     hang: bool = False
-    lose: Exception | None = None
-    expires_ms: int = 0
+    error: Exception | None = None
     expire_hours: int = 0
 
     async def create(self, task: TaskInput, max_tasks: int, expire_hours: int) -> None:
         if len(self.tasks) >= max_tasks:
             raise ApiError("FailedOperation.RestrictedConcurrency", "too many tasks")
+        try:
+            await self._wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(task.task_id)
+            raise
         self.tasks[task.task_id] = task
         self.expire_hours = expire_hours
-        if self.lose:
-            raise self.lose
-        await self._wait()
 
     async def describe(self, sdk_app_id: int, task_id: str) -> Description:
         await self._wait()
         task = self._task(sdk_app_id, task_id)
-        return Description(task.params.sdk_app_id, "InProgress", self.files, expires_ms=self.expires_ms)
+        return Description(task.params.sdk_app_id, "InProgress", self.files)
 
     async def modify(self, sdk_app_id: int, task_id: str, request_id: str, lists: Lists, layout: dict[str, Any]) -> None:
         await self._wait()
@@ -48,13 +48,14 @@ class MemoryTasks:
         self.modified.append((lists, layout))
 
     async def stop(self, sdk_app_id: int, task_id: str, request_id: str) -> None:
+        await self._wait()
         self._task(sdk_app_id, task_id)
         self.calls.append(("stop", task_id, request_id))
         del self.tasks[task_id]
-        self.stopped.append(task_id)
-        self.changed.set()
 
     async def _wait(self) -> None:
+        if self.error:
+            raise self.error
         if self.hang:
             await asyncio.Event().wait()
 

@@ -1,6 +1,7 @@
 """The recording API's actions: a parsed request in, the members of ``Response`` out."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from rokuga.api.schema import (
     plain,
     unknown_fields,
 )
-from rokuga.api.undo import Undo
 from rokuga.config import App, Config
 from rokuga.control.model import Params, StoreTarget, TaskInput
 from rokuga.errors import ApiError, Fault, StoreError
@@ -35,6 +35,8 @@ UNKNOWN_SHOWN = 10
 
 Answer = dict[str, Any]
 P = TypeVar("P", bound=Part)
+
+_TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{15,127}")
 
 logger = structlog.get_logger(__name__)
 
@@ -76,7 +78,6 @@ class Recording:
         self._config = config
         self._tasks = tasks
         self._probe = probe
-        self._undo = Undo(tasks)
 
     def actions(self) -> dict[str, Action[Any]]:
         """By the name that X-TC-Action gives."""
@@ -97,21 +98,13 @@ class Recording:
         check_tickets(request, app, clock.utc_ns() / 1e9)
         task = self._task(request, bucket, app)
         await self._check_bucket(task)
-        try:
-            await self._tasks.create(task, app.max_tasks, request.ResourceExpiredHour)
-        except BaseException as error:
-            # Refused for sure, or perhaps started: nobody will learn this TaskId, so nobody else could end the task.
-            if not (isinstance(error, ApiError) and error.code == "FailedOperation.RestrictedConcurrency"):
-                self._undo.stop(app.sdk_app_id, task.task_id, call.request_id)
-            raise
+        await self._tasks.create(task, app.max_tasks, request.ResourceExpiredHour)
         logger.info("task created", task_id=task.task_id, sdk_app_id=app.sdk_app_id, request_id=call.request_id)
         return {"TaskId": task.task_id}
 
     async def describe(self, request: DescribeCloudRecording, call: Call) -> Answer:
-        self._check_owner(request.SdkAppId, call)
+        check_task(request.SdkAppId, request.TaskId, call)
         task = await self._tasks.describe(request.SdkAppId, request.TaskId)
-        if task.sdk_app_id != request.SdkAppId or (task.expires_ms and clock.utc_ms() >= task.expires_ms):
-            raise not_found()
         files = [
             {"UserId": file.user_id, "FileName": file.file, "TrackType": file.track_type, "BeginTimeStamp": file.begin_ms}
             for file in task.files
@@ -120,7 +113,7 @@ class Recording:
 
     async def modify(self, request: ModifyCloudRecording, call: Call) -> Answer:
         rules.check_modify(request)
-        self._check_owner(request.SdkAppId, call)
+        check_task(request.SdkAppId, request.TaskId, call)
         if request.SubscribeStreamUserIds is None:
             # Each call overwrites everything; a caller who thinks of it as a merge loses the lists here.
             logger.warning("modify without SubscribeStreamUserIds resets the lists to everybody", task_id=request.TaskId)
@@ -130,17 +123,9 @@ class Recording:
         return {"TaskId": request.TaskId}
 
     async def delete(self, request: DeleteCloudRecording, call: Call) -> Answer:
-        self._check_owner(request.SdkAppId, call)
+        check_task(request.SdkAppId, request.TaskId, call)
         await self._tasks.stop(request.SdkAppId, request.TaskId, call.request_id)
         return {"TaskId": request.TaskId}
-
-    async def aclose(self) -> None:
-        await self._undo.aclose()
-
-    def _check_owner(self, sdk_app_id: int, call: Call) -> None:
-        # The answer for a foreign app's task is the one for a task that never was.
-        if call.app(sdk_app_id) is None:
-            raise not_found()
 
     def _task(self, request: CreateCloudRecording, bucket: Bucket, app: App) -> TaskInput:
         params = request.RecordParams
@@ -188,6 +173,12 @@ class Recording:
                     Fault.DESTINATION,
                 ) from None
             logger.warning("bucket failed the probe; recording starts", task_id=task.task_id, bucket=task.target.bucket, code=error.code)
+
+
+def check_task(sdk_app_id: int, task_id: str, call: Call) -> None:
+    """Raises ApiError ResourceNotFound for a foreign app and for what can be no TaskId, as for a task that never was."""
+    if call.app(sdk_app_id) is None or not _TASK_ID.fullmatch(task_id):
+        raise not_found()
 
 
 def check_tickets(request: CreateCloudRecording, app: App, now: float) -> None:

@@ -4,7 +4,6 @@ The token stands in the path and covers the folder, so a playlist's bare segment
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from rokuga import clock
 from rokuga.config import Config
+from rokuga.errors import ConfigError
 
 CONTENT_TYPES = {".m3u8": "application/vnd.apple.mpegurl", ".ts": "video/mp2t", ".mp4": "video/mp4", ".aac": "audio/aac"}
 PLAYLIST_MAX = 64 * 1024 * 1024
@@ -33,10 +33,13 @@ _TOKEN = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 
 
 def media_key(config: Config) -> bytes:
-    """The key of media links: the same in all api processes of an installation, known to nobody who knows one app's secrets only."""
-    secrets = [config.temporal.payload_key.get_secret_value()]
-    secrets += [f"{app.sdk_app_id}:{app.secret_key.get_secret_value()}" for app in sorted(config.apps, key=lambda app: app.sdk_app_id)]
-    return hashlib.sha256("\n".join(["rokuga media links", *secrets]).encode()).digest()
+    """The key of media links: of the installation's own key, so the same on all machines and unknown to those who know an app's secrets.
+
+    Raises ConfigError if there is none.
+    """
+    if not config.temporal.payload_key.get_secret_value():
+        raise ConfigError(["temporal.payload_key: must be set, media links are signed with a key made from it"])
+    return hmac.digest(config.temporal.payload_key.get_secret_value().encode(), b"rokuga media links", "sha256")
 
 
 def media_url(base: str, key_material: bytes, bucket: str, key_prefix: str, expires: int) -> str:

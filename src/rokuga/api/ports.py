@@ -13,11 +13,12 @@ class Tasks(Protocol):
         """Start a task and return once it is durable; the bot joins afterwards.
 
         ``max_tasks`` is how many tasks the app may have at a time, ``expire_hours`` how long the other three calls know the task.
-        Raises ApiError: FailedOperation.RestrictedConcurrency (nothing was started), InternalError.CRInternalError (it may have been).
+        After an error, and when it is cancelled, nothing of the task stays: what may have been started is ended in the background,
+        since nobody will ever learn this TaskId. Raises ApiError: FailedOperation.RestrictedConcurrency, InternalError.CRInternalError.
         """
 
     async def describe(self, sdk_app_id: int, task_id: str) -> Description:
-        """Raises ApiError: ResourceNotFound if there is no such running task, InternalError.CRInternalError."""
+        """Raises ApiError: ResourceNotFound if the app has no such running task, or no longer; InternalError.CRInternalError."""
 
     async def modify(self, sdk_app_id: int, task_id: str, request_id: str, lists: Lists, layout: dict[str, Any]) -> None:
         """Overwrite lists and layout. Raises ApiError as `describe`."""

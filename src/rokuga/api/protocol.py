@@ -8,6 +8,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rokuga.api.endpoint import ARRIVE_SECONDS, BEGAN
 
+CLOSE_SECONDS = 0.5
+"""for an idle connection to close, when the server ends"""
+
 
 class TimedProtocol(H11Protocol):
     """Closes a connection whose request header is not complete ARRIVE_SECONDS after it was opened or the request's first byte came."""
@@ -28,6 +31,12 @@ class TimedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            # Over TLS a close waits for the client's own, which an idle one never sends.
+            self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def _arm(self) -> None:
         # uvicorn copies this into the request's scope; the dictionary it came with is shared by all connections.

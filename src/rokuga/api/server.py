@@ -36,12 +36,11 @@ logger = structlog.get_logger(__name__)
 
 
 class Api:
-    """The ASGI application. `aclose` ends its background work."""
+    """The ASGI application."""
 
-    def __init__(self, endpoint: Endpoint, pages: Starlette, recording: Recording) -> None:
+    def __init__(self, endpoint: Endpoint, pages: Starlette) -> None:
         self._endpoint = endpoint
         self._pages = pages
-        self._recording = recording
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,15 +49,11 @@ class Api:
         app = self._pages if path in PAGES or path.startswith(MEDIA) else self._endpoint
         await app(scope, receive, send)
 
-    async def aclose(self) -> None:
-        await self._recording.aclose()
-
 
 def build_app(config: Config, data: DataFolder, tasks: Tasks, probe: Probe, ready: Ready = always_ready, rate: float = RATE) -> Api:
-    """The application; ``rate`` is requests a second per API and SecretId."""
+    """The application; ``rate`` is requests a second per API and SecretId. Raises ConfigError."""
     metrics = Metrics()
-    recording = Recording(config, tasks, probe)
-    endpoint = Endpoint(config, recording.actions(), metrics, rate)
+    endpoint = Endpoint(config, Recording(config, tasks, probe).actions(), metrics, rate)
     media = Media(data.store, media_key(config))
 
     async def healthz(_: Request) -> Response:
@@ -81,7 +76,7 @@ def build_app(config: Config, data: DataFolder, tasks: Tasks, probe: Probe, read
         Route("/metrics", metrics_page),
         Route("/media/{token}/{bucket}/{key:path}", media.serve, methods=["GET", "HEAD", "OPTIONS"]),
     ]
-    return Api(endpoint, Starlette(routes=routes), recording)
+    return Api(endpoint, Starlette(routes=routes))
 
 
 def url_of(server: Server, port: int) -> str:
@@ -110,6 +105,13 @@ class _Server(uvicorn.Server):
         if not up.done():
             up.cancel()
             await running
+
+    async def abort_rest(self) -> None:
+        """Connections that did not close in their grace."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, TimedProtocol):
+                connection.transport.abort()
+        await asyncio.sleep(0)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -150,7 +152,7 @@ async def listening(config: Config, app: Api) -> AsyncIterator[str]:
     finally:
         uvicorn_server.should_exit = True
         await running
-        await app.aclose()
+        await uvicorn_server.abort_rest()
 
 
 async def serve(
@@ -158,11 +160,10 @@ async def serve(
     data: DataFolder,
     tasks: Tasks,
     probe: Probe,
-    stop: asyncio.Event,
     ready: Ready = always_ready,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve the API until ``stop`` is set; ``on_ready`` gets its URL once it answers. Raises as `listening`."""
+    """Serve the API until cancelled; ``on_ready`` gets its URL once it answers. Raises as `listening`."""
     async with listening(config, build_app(config, data, tasks, probe, ready)) as url:
         on_ready(url)
-        await stop.wait()
+        await asyncio.Event().wait()

@@ -1,0 +1,113 @@
+"""What is served beside the API, and the API over TLS."""
+
+import asyncio
+import datetime
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tencentcloud.common import credential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+from tencentcloud.trtc.v20190722 import models, trtc_client
+
+from rokuga.api.server import build_app, listening, url_of
+from rokuga.config import Config, Server
+from rokuga.errors import ConfigError
+from rokuga.folders import DataFolder
+
+from .calls import APP, SECRET_ID, SECRET_KEY, TASK, call
+from .conftest import Running
+from .memory import MemoryBucket, MemoryTasks
+
+
+async def test_health_and_metrics(api: Running) -> None:
+    await call(api.url, "DescribeCloudRecording", {"SdkAppId": APP, "TaskId": TASK})
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.get(api.url + "/healthz")).text == "ok"
+        assert (await http.get(api.url + "/readyz")).status_code == 200
+        text = (await http.get(api.url + "/metrics")).text
+    assert 'rokuga_api_requests_total{action="DescribeCloudRecording",code="ResourceNotFound"} 1.0' in text
+    assert 'rokuga_api_seconds_count{action="DescribeCloudRecording"} 1.0' in text
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_not_ready(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool) -> None:
+    monkeypatch.setattr("rokuga.api.server.READY_SECONDS", 0.2)
+
+    async def ready() -> bool:
+        if hangs:
+            await asyncio.Event().wait()
+        return False
+
+    async with listening(config, build_app(config, DataFolder(tmp_path), MemoryTasks(), MemoryBucket().probe, ready)) as url:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            assert (await http.get(url + "/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        (Server(), "http://127.0.0.1:9"),
+        (Server(host="0.0.0.0"), "http://127.0.0.1:9"),
+        (Server(host="::1", tls_cert="c"), "https://[::1]:9"),
+        (Server(public_url="https://rec.example/"), "https://rec.example"),
+    ],
+)
+def test_url(server: Server, url: str) -> None:
+    assert url_of(server, 9) == url
+
+
+async def test_a_taken_port_is_an_error(api: Running) -> None:
+    taken = Config(server=Server(port=httpx.URL(api.url).port or 0), temporal=api.config.temporal)
+    with pytest.raises(OSError, match="in use"):
+        async with listening(taken, build_app(taken, api.data, api.tasks, api.bucket.probe)):
+            pass
+
+
+async def test_no_media_links_without_a_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="payload_key"):
+        build_app(Config(), DataFolder(tmp_path), MemoryTasks(), MemoryBucket().probe)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
+    cert_file.write_bytes(built.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    return cert_file, key_file
+
+
+async def test_tls(config: Config, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    secure = config.model_copy(update={"server": Server(port=0, tls_cert=str(cert), tls_key=str(key))})
+    async with listening(secure, build_app(secure, DataFolder(tmp_path), MemoryTasks(), MemoryBucket().probe)) as url:
+        assert url.startswith("https://127.0.0.1:")
+        http = HttpProfile(endpoint=f"localhost:{httpx.URL(url).port}", certification=str(cert))
+        client = trtc_client.TrtcClient(credential.Credential(SECRET_ID, SECRET_KEY), "ap-singapore", ClientProfile(httpProfile=http))
+        request = models.DescribeCloudRecordingRequest()
+        request.from_json_string(json.dumps({"SdkAppId": APP, "TaskId": TASK}))
+        with pytest.raises(TencentCloudSDKException) as caught:
+            await asyncio.to_thread(client.DescribeCloudRecording, request)
+        assert caught.value.get_code() == "ResourceNotFound"
