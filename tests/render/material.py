@@ -50,7 +50,7 @@ def h264(width: int, height: int, seconds: int, gop: int = 2 * FPS, annexb_sets:
     units: list[tuple[bytes, bool]] = []
     for number in range(seconds * FPS):
         picture = VideoFrame(width, height, "yuv420p")
-        rows = bytes((x + number * 3) & 0xFF for x in range(512))
+        rows = bytes((x + number * 3) & 0xFF for x in range(2048))
         for index, plane in enumerate(picture.planes):
             line = rows[: plane.line_size] if index == 0 else bytes([128]) * plane.line_size
             plane.update((line * (plane.buffer_size // plane.line_size + 1))[: plane.buffer_size])

@@ -78,6 +78,8 @@ class Line(ABC):
         self._last_begin_ms = int(state.get("begin_ms", 0))
         self._last_arrival = int(state.get("arrival", 0))
         self._restore(state)
+        if self._is_open():
+            self._resume = {"position": [start.file, start.offset], "state": state}
 
     @property
     def track_number(self) -> int | None:
@@ -142,7 +144,8 @@ class Line(ABC):
             self._resume = None
 
     def _snapshot(self, after: Position) -> dict[str, Any]:
-        position = self._queue[0].position if self._queue else after
+        # A resumed line may not have come to its own beginning yet.
+        position = self._queue[0].position if self._queue else max(after, self.start)
         track = self._track
         state = {
             "track": {"number": track.number, "rate": track.rate, "clock": track.clock.state()} if track else None,

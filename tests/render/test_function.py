@@ -1,0 +1,251 @@
+"""Render is a function of the journal: killed, resumed or undisturbed, it leaves the same playlists and segments, byte for byte."""
+
+import asyncio
+import errno
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rokuga.folders import Generation
+from rokuga.hls import playlist
+from rokuga.journal.reader import Entry, JournalReader, Position
+from rokuga.render import main as render
+from rokuga.render.fold import Fold
+from rokuga.render.plan import AudioPlan, Plan
+from rokuga.storage import spool
+from rokuga.storage.spool import Finished, Segment
+from tests.render.material import SECOND, JournalMaker, h264, opus
+
+Outcome = dict[str, tuple[str, list[Segment], str]]
+pytestmark = pytest.mark.live
+
+KILLS = ["segment", "segment", "manifest", "manifest", "checkpoint", *["record"] * 25]
+
+
+def make_journal(folder: Path) -> None:
+    """Three minutes: joins, a camera and a microphone that stop, losses, a change of size, a user who returns, a screen, bad packets."""
+    maker = JournalMaker(folder, seed=5)
+    small, large, rare = h264(320, 180, 10), h264(480, 270, 8), h264(256, 144, 8, gop=60, annexb_sets=False)
+    sound = opus(10)
+    random_ = random.Random(9)
+
+    alice = maker.track(SECOND, "alice", "video"), maker.track(SECOND, "alice", "audio")
+    maker.video(alice[0], SECOND + 300_000_000, 60, small, lost=frozenset({100, 101, 450}))
+    maker.video(alice[0], SECOND + 300_000_000 + 60 * SECOND, 110, large, rtp=90_000 * 61, lost=frozenset(random_.sample(range(1600), 12)))
+    maker.audio(alice[1], SECOND + 200_000_000, 171, sound, lost=frozenset(random_.sample(range(8000), 60)) | frozenset(range(4000, 4030)))
+
+    bob = maker.track(20 * SECOND, "bob", "video"), maker.track(20 * SECOND, "bob", "audio")
+    maker.video(bob[0], 20 * SECOND + 500_000_000, 30, small)
+    # The camera stops for 8 s; when it returns its clock has gone on.
+    maker.video(bob[0], 58 * SECOND + 500_000_000, 40, small[20:], rtp=90_000 * 39)
+    maker.audio(bob[1], 20 * SECOND + 400_000_000, 50, sound)
+    maker.audio(bob[1], 75 * SECOND + 400_000_000, 24, sound, rtp=48_000 * 56)
+    for track in bob:
+        maker.close(100 * SECOND, track)
+    bob = maker.track(120 * SECOND, "bob", "video"), maker.track(120 * SECOND, "bob", "audio")
+    maker.video(bob[0], 121 * SECOND, 47, small, rtp=2**32 - 90_000)
+    maker.audio(bob[1], 121 * SECOND, 47, sound, rtp=2**32 - 48_000)
+
+    screen = maker.track(30 * SECOND, "carol", "video", "aux")
+    maker.video(screen, 31 * SECOND, 120, rare)
+    maker.close(152 * SECOND, screen, "unpublished")
+    broken = maker.track(40 * SECOND, "dave", "audio")
+    maker.audio(broken, 41 * SECOND, 20, (b"\xff\xff", b"\x0b", b"\xfc\x01\x02", *sound[:5]))
+    maker.write(180 * SECOND)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """The journal, what comes of it, and the plans that were carried out, each with the record that completed it."""
+
+    journal: Path
+    lists: Outcome
+    plans: list[tuple[Position, Plan]]
+
+
+def outcome(generation: Generation) -> Outcome:
+    """Per playlist: its text, its segments and a hash over all their bytes."""
+    lists: dict[str, dict[int, Segment]] = {}
+    finished = 0
+    for _, entry in spool.read_manifest(generation.spool):
+        if isinstance(entry, Finished):
+            finished += 1
+            continue
+        before = lists.setdefault(entry.playlist, {}).setdefault(entry.index, entry)
+        assert before == entry, "a segment that stands twice must be the same"
+    assert finished == 1
+    result: Outcome = {}
+    for name, found in lists.items():
+        segments = [found[i] for i in range(len(found))]
+        whole = hashlib.sha256()
+        for segment in segments:
+            data = (generation.spool / segment.name).read_bytes()
+            assert len(data) == segment.size
+            assert hashlib.sha256(data).hexdigest() == segment.sha256
+            whole.update(data)
+        result[name] = playlist.render(segments, ended=True), segments, whole.hexdigest()
+    named = {s.name for _, segments, _ in result.values() for s in segments}
+    assert {p.name for p in generation.spool.iterdir()} == named | {spool.MANIFEST}, "nothing half done is left behind"
+    return result
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The journal, what comes of it, and the plans that were carried out."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    make_journal(folder / "journal")
+    plans: list[tuple[Position, Plan]] = []
+    feed = Fold.feed
+
+    def noting(fold: Fold, entry: Entry) -> list[Plan]:
+        made = feed(fold, entry)
+        plans.extend((entry.position, plan) for plan in made)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fold, "feed", noting)
+        asyncio.run(render.run(Generation(folder)))
+    return Undisturbed(folder / "journal", outcome(Generation(folder)), plans)
+
+
+def killed(generation: Generation, orders: str, finish: bool = True) -> None:
+    """Run processes that are killed, see tests/render/killed.py."""
+    command = [sys.executable, "-m", "tests.render.killed", str(generation.folder), orders, *(["finish"] if finish else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def copy_of(journal: Path, folder: Path) -> Generation:
+    shutil.copytree(journal, folder / "journal")
+    return Generation(folder)
+
+
+def positions(journal: Path) -> list[Position]:
+    with JournalReader(journal) as reader:
+        return [e.position for e in reader.read() if isinstance(e, Entry)]
+
+
+def test_the_journal_has_what_it_is_meant_to_have(undisturbed: Undisturbed) -> None:
+    lists = undisturbed.lists
+    by_line = {(s[0].user_id, s[0].media_id, s[0].track_type): s for _, s, _ in lists.values()}
+    assert set(by_line) == {
+        ("alice", "main", "video"),
+        ("alice", "main", "audio"),
+        ("bob", "main", "video"),
+        ("bob", "main", "audio"),
+        ("carol", "aux", "video"),
+        ("dave", "main", "audio"),
+    }
+    assert {(s.width, s.height) for s in by_line["alice", "main", "video"]} == {(320, 180), (480, 270)}
+    assert not any(s.discontinuity for s in by_line["alice", "main", "video"])
+    assert sum(s.discontinuity for s in by_line["bob", "main", "video"]) == 2, "the camera's pause and the return"
+    assert sum(s.discontinuity for s in by_line["bob", "main", "audio"]) == 2, "the microphone's pause and the return"
+    for segments in by_line.values():
+        for one, following in itertools.pairwise(segments):
+            end = one.pts + one.duration * 90_000
+            assert following.discontinuity or abs(following.pts - end) < 1e-3
+            assert following.pts >= end - 1e-3
+
+
+def test_killed_thirty_times_it_leaves_the_same_bytes(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    generation = copy_of(undisturbed.journal, tmp_path / "killed")
+    random_ = random.Random(30)
+    places = positions(undisturbed.journal)
+    kinds = random_.sample(KILLS, len(KILLS))
+    moments = sorted(random_.sample(places[: len(places) * 9 // 10], len(kinds)))
+    orders = [[kind, moment.file, moment.offset] for kind, moment in zip(kinds, moments, strict=True)]
+    killed(generation, json.dumps(orders))
+    assert outcome(generation) == undisturbed.lists
+    reads = [json.loads(line) for line in (generation.folder / "reads").read_text().splitlines()]
+    assert [r["kind"] for r in reads] == [*kinds, "finish"]
+    assert Position(*reads[0]["start"]) == places[0]
+    for read, moment in zip(reads[1:], moments, strict=True):
+        allowed = earliest(undisturbed, moment)
+        assert Position(*read["start"]) >= allowed, (read, moment)
+        assert Position(*read["payload"]) >= allowed, (read, moment)
+
+
+def earliest(undisturbed: Undisturbed, moment: Position) -> Position:
+    """The oldest frame that a process may read when its predecessor was killed at ``moment``.
+
+    That is the first frame (video: the last keyframe before it, audio: with pre-roll) of a segment that was not finished then. Frames
+    whose times were not settled yet, of lines that had no segment open, come in addition: 3 s before the last finished segment.
+    """
+    finished = max((at for at, _ in undisturbed.plans if at < moment), default=Position(0, 0))
+    oldest = moment
+    for at, plan in undisturbed.plans:
+        if at > finished:
+            first = plan.packets[0] if isinstance(plan, AudioPlan) else plan.frames[0]
+            oldest = min(oldest, first.position)
+    with JournalReader(undisturbed.journal) as reader:
+        entries = [e for e in reader.read() if isinstance(e, Entry)]
+    last = next((e.monotonic_ns for e in entries if e.position >= finished), 0)
+    return min(oldest, next(e.position for e in entries if e.monotonic_ns >= last - 3_100_000_000))
+
+
+def test_without_its_resume_point_it_begins_anew_and_puts_nothing_back(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    generation = copy_of(undisturbed.journal, tmp_path / "forgetful")
+    places = positions(undisturbed.journal)
+    middle = places[len(places) // 2]
+    order = json.dumps([["record", middle.file, middle.offset]])
+    killed(generation, order, finish=False)
+    assert generation.checkpoint.exists()
+    generation.checkpoint.unlink()
+    done = [entry for _, entry in spool.read_manifest(generation.spool) if isinstance(entry, Segment)]
+    assert 10 < len(done) < len(undisturbed.plans) - 10
+    kept = tmp_path / "uploaded"
+    kept.mkdir()
+    for segment in done[::2]:
+        (generation.spool / segment.name).rename(kept / segment.name)
+    asyncio.run(render.run(generation))
+    assert not [s for s in done[::2] if (generation.spool / s.name).exists()]
+    for path in kept.iterdir():
+        path.rename(generation.spool / path.name)
+    assert outcome(generation) == undisturbed.lists
+
+
+async def test_following_a_journal_as_it_grows(undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "POLL_SECONDS", 0.002)
+    generation = Generation(tmp_path / "growing")
+    generation.journal.mkdir(parents=True)
+    following = asyncio.create_task(render.run(generation))
+    random_ = random.Random(4)
+    for path in sorted(undisturbed.journal.iterdir()):
+        data = path.read_bytes()
+        at = 0
+        with (generation.journal / path.name).open("wb", buffering=0) as file:
+            while at < len(data):
+                size = random_.randrange(1, 200_000)
+                at += file.write(data[at : at + size])
+                await asyncio.sleep(0.002)
+    await asyncio.wait_for(following, 60)
+    assert outcome(generation) == undisturbed.lists
+
+
+async def test_a_full_disk_is_waited_for(undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = copy_of(undisturbed.journal, tmp_path / "full")
+    monkeypatch.setattr(render, "RETRY_SECONDS", 0.001)
+    random_ = random.Random(2)
+    fsync = os.fsync
+    refused = 0
+
+    def refusing(fd: int) -> None:
+        nonlocal refused
+        if random_.random() < 0.3:
+            refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    await render.run(generation)
+    assert refused > 10
+    assert outcome(generation) == undisturbed.lists
