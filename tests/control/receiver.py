@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -29,14 +30,15 @@ class Got:
 class Receiver:
     """``async with``: listens on ``port``. ``status`` per path is what it answers (200), 0: never."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.port = 0
         self.status: defaultdict[str, int] = defaultdict(lambda: 200)
         self.got: list[Got] = []
         self.news = asyncio.Event()
 
     async def __aenter__(self) -> "Receiver":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -45,7 +47,7 @@ class Receiver:
         await self._server.wait_closed()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}{path}"
 
     def taken(self, path: str) -> list[Got]:
         """What was answered 200 on ``path``, in order."""

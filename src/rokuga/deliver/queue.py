@@ -44,6 +44,7 @@ class Queue:
     items: list[Item] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     failing: bool = False
+    """the first in line was not taken at its last try"""
     dropped: int = 0
 
     def add(self, event: Event) -> bool:
@@ -80,7 +81,8 @@ class Queue:
 
     def failed(self, item: Item, now_ms: int, retry: Retry) -> None:
         """A try of ``item`` failed: fix when it is tried again, or give it up."""
-        self.failing = True
+        # Of one that stands aside it says nothing about the receiver: it may be that one event that is refused.
+        self.failing |= not item.distance
         age = (now_ms - item.first_ms) / 1000
         if age >= retry.give_up:
             self.items.remove(item)

@@ -1,0 +1,70 @@
+"""CallbackWorkflow by itself, on real Temporal: its ends, and what it owes when files came late."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from rokuga.control.model import CONTROL_QUEUE
+from rokuga.deliver import events
+from rokuga.deliver.callback import CallbackInput, CallbackWorkflow, Leave, callback_id
+from rokuga.deliver.events import Sender
+from rokuga.deliver.queue import Retry
+from tests.control.system import System, until
+
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    folder: Path = tmp_path_factory.mktemp("deliver")
+    async with System(folder) as running:
+        yield running
+
+
+async def test_a_refused_event_steps_aside_and_all_come_in_the_end(system: System) -> None:
+    app = system.app()
+    path = f"/{app}"
+    system.receiver.status[path] = 500
+    given = CallbackInput(Sender("aside", app, "room", "bot"), ["task"], Retry(step=0.5, aside=1.5))
+    queue = await system.client.start_workflow(CallbackWorkflow.run, given, id=callback_id("aside"), task_queue=CONTROL_QUEUE)
+    await queue.signal(CallbackWorkflow.enqueue, [events.recorder_start(1000, 0), events.upload_start(2000, 0)])
+    await queue.signal(CallbackWorkflow.enqueue, [events.upload_start(2500, 0)])
+    await until(lambda: 303 in [g.type for g in system.receiver.got if g.path == path], 20, "the second is tried")
+    system.receiver.status[path] = 200
+    await queue.signal(CallbackWorkflow.enqueue, [events.upload_stop(3000, 0)])
+    await queue.signal(CallbackWorkflow.leave, Leave("task"))
+    await queue.result()
+    assert sorted(system.receiver.types(path)) == [301, 303, 305]
+    assert system.receiver.types(path)[-1] == 305
+    for number in (301, 303):
+        assert len({g.raw for g in system.receiver.got if g.path == path and g.type == number}) == 1
+
+
+async def test_status_2_follows_when_all_late_owners_have_brought_theirs(system: System) -> None:
+    app = system.app()
+    given = CallbackInput(Sender("late", app, "room", "bot"), ["task"])
+    queue = await system.client.start_workflow(CallbackWorkflow.run, given, id=callback_id("late"), task_queue=CONTROL_QUEUE)
+    for owner in ("late/g0", "late/g1"):
+        await queue.signal(CallbackWorkflow.join, owner)
+    await queue.signal(CallbackWorkflow.enqueue, [events.upload_stop(1000, 1)])
+    await queue.signal(CallbackWorkflow.leave, Leave("task"))
+    await queue.signal(CallbackWorkflow.leave, Leave("late/g1", True, 5000))
+    await until(lambda: system.receiver.types(f"/{app}") == [305], 20, "305 Status 1")
+    await queue.signal(CallbackWorkflow.leave, Leave("late/g0", True, 4000))
+    await queue.result()
+    last = system.receiver.taken(f"/{app}")[-1].body["EventInfo"]
+    assert system.receiver.types(f"/{app}") == [305, 305]
+    assert (last["Payload"], last["EventMsTs"]) == ({"Status": 2}, 5000)
+
+
+async def test_no_status_2_when_something_is_gone_for_good(system: System) -> None:
+    app = system.app()
+    given = CallbackInput(Sender("gone", app, "room", "bot"), ["task", "late/g0"])
+    queue = await system.client.start_workflow(CallbackWorkflow.run, given, id=callback_id("gone"), task_queue=CONTROL_QUEUE)
+    await queue.signal(CallbackWorkflow.enqueue, [events.upload_stop(1000, 1)])
+    await queue.signal(CallbackWorkflow.leave, Leave("task"))
+    await queue.signal(CallbackWorkflow.leave, Leave("late/g0", False))
+    await queue.result()
+    assert system.receiver.types(f"/{app}") == [305]
