@@ -7,6 +7,8 @@ asking on is of no use.
 SECOND = 1_000_000_000
 LEAD_NS = SECOND // 5
 """The answer takes 50 to 200 ms: ask that much before the cut."""
+EARLY_NS = 2 * LEAD_NS
+"""A keyframe that comes by itself so shortly before the end of a segment ends it (render cuts up to half a second early)."""
 FIRST_SEGMENT_NS = 6 * SECOND
 """A playlist's first segment may be cut this early, so that all playlists exist soon after the start."""
 INTERVAL_NS = 30 * SECOND
@@ -46,7 +48,7 @@ class KeyframeAsker:
         self._keyframe = now_ns
         if self._cut is None:
             self._cut = now_ns
-        elif now_ns - self._cut >= self._target() - LEAD_NS:
+        elif now_ns - self._cut >= self._target() - EARLY_NS:
             self._cut = now_ns
             self._first = False
 
