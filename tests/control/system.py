@@ -15,12 +15,13 @@ import pytest
 from pydantic import SecretStr
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
 
 from rokuga.config import App, Config, Temporal
 from rokuga.control.client import TaskClient
 from rokuga.control.codec import connect
 from rokuga.control.model import Params, StoreTarget, TaskInput, Timing
-from rokuga.control.worker import run_worker
+from rokuga.control.worker import WORKFLOWS, run_worker, runner
 from rokuga.embedded import EmbeddedTemporal
 from tests.control.receiver import Got, Receiver
 
@@ -112,6 +113,13 @@ class System:
                     await asyncio.sleep(0.05)
                     continue
                 return
+
+    async def replay(self, *workflow_ids: str) -> None:
+        """Replay those histories: fails where the code is not deterministic."""
+        for workflow_id in workflow_ids:
+            history = await self.client.get_workflow_handle(workflow_id).fetch_history()
+            converter = self.client.data_converter
+            await Replayer(workflows=WORKFLOWS, data_converter=converter, workflow_runner=runner()).replay_workflow(history)
 
     async def closed(self, workflow_id: str, seconds: float = 30) -> WorkflowExecutionStatus | None:
         """Wait until that workflow is not running any more."""

@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from rokuga.control.model import FileInfo, Lists, Timing
-from rokuga.control.signals import recorder_id
+from rokuga.control.signals import app_id, late_id, recorder_id
 from rokuga.deliver.callback import callback_id
 from rokuga.errors import ApiError
 from tests.control.scripted_node import ScriptedNode
@@ -70,6 +70,7 @@ async def test_a_task_from_create_to_its_last_event(system: System) -> None:
     assert texts[307].body["EventInfo"]["EventMsTs"] == sliced.ms
     for workflow_id in (task.task_id, recorder_id(task.task_id, 0), callback_id(task.task_id)):
         assert await system.closed(workflow_id) == WorkflowExecutionStatus.COMPLETED
+        await system.replay(workflow_id)
     with pytest.raises(ApiError, match="ResourceNotFound"):
         await system.tasks.describe(app, task.task_id)
 
@@ -130,6 +131,8 @@ async def test_a_silent_node_is_replaced_within_five_seconds_and_its_files_come_
     assert [g.type for g in got] == [301, 306, 307, 302, 307, 304, 305]
     assert got[-1].body["EventInfo"]["Payload"] == {"Status": 0}
     assert first.holding == {(task.task_id, 0)}
+    made = [task.task_id, recorder_id(task.task_id, 0), recorder_id(task.task_id, 1), late_id(task.task_id, 0)]
+    await system.replay(*made, callback_id(task.task_id), app_id(app))
 
 
 async def test_a_recorder_that_cannot_start(system: System) -> None:
@@ -322,3 +325,5 @@ async def test_a_task_continues_as_new_with_its_past(system: System) -> None:
         await system.tasks.stop(app, task.task_id, "r")
         got = await system.events(app, 305)
     assert [g.type for g in got] == [301, 307, 302, 305]
+    await system.closed(task.task_id)
+    await system.replay(task.task_id)

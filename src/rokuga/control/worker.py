@@ -1,5 +1,6 @@
 """The process that decides: all control workflows and their short activities. It never supervises media."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -21,17 +22,27 @@ STICKY_SECONDS = 1
 _PASSED_THROUGH = ("rokuga", "structlog", "httpx", "cryptography", "anyio", "certifi")
 """Not imported again for every workflow: they hold no state that a workflow could see."""
 
+WORKFLOWS: Sequence[type] = (TaskWorkflow, RecorderWorkflow, LateWorkflow, AppWorkflow, CallbackWorkflow)
+
+MAX_POSTS = 500
+"""Activities at a time: receivers that do not answer hold one each for 5 s, and must not delay the others."""
+
+
+def runner() -> SandboxedWorkflowRunner:
+    """Runs workflows in the SDK's sandbox."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
+
 
 async def run_worker(config: Config, client: Client) -> None:
     """Poll CONTROL_QUEUE until cancelled. Raises RuntimeError if Temporal refuses for good."""
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
     async with Poster(config) as poster:
         worker = Worker(
             client,
             task_queue=CONTROL_QUEUE,
-            workflows=[TaskWorkflow, RecorderWorkflow, LateWorkflow, AppWorkflow, CallbackWorkflow],
+            workflows=WORKFLOWS,
             activities=[poster.post, Census(client).gone],
-            workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+            workflow_runner=runner(),
+            max_concurrent_activities=MAX_POSTS,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
             graceful_shutdown_timeout=timedelta(seconds=5),
         )
