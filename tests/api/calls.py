@@ -1,6 +1,5 @@
 """Signed requests, and bodies that are right unless told otherwise."""
 
-import hashlib
 import json
 import time
 from typing import Any
@@ -61,10 +60,10 @@ def signed_headers(
     at = int(time.time()) if timestamp is None else timestamp
     date = time.strftime("%Y-%m-%d", time.gmtime(at))
     headers = {"host": host, "content-type": content_type}
-    canonical = signature.canonical_request(signature.SignedRequest(method, query, headers, body), headers, headers)
+    hashed = signature.payload_hash(signature.SignedRequest(method, query, headers, body))
+    canonical = signature.canonical_request(method, query, headers, hashed)
     scope = f"{date}/trtc/tc3_request"
-    key = signature.signing_key(secret_key, date, "trtc")
-    proof = signature.sign(key, at, scope, hashlib.sha256(canonical.encode()).hexdigest())
+    proof = signature.sign(signature.signing_key(secret_key, date, "trtc"), at, scope, canonical)
     return {
         "Host": host,
         "Content-Type": content_type,

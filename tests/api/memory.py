@@ -14,7 +14,7 @@ def not_found() -> ApiError:
 
 @dataclass
 class MemoryTasks:
-    """Keeps what it is told; ``hang`` makes every call wait for ever, ``error`` makes it fail."""
+    """Keeps what it is told; ``hang`` makes every call wait for ``go``, ``error`` makes it fail."""
 
     tasks: dict[str, TaskInput] = field(default_factory=dict)
     calls: list[tuple[str, ...]] = field(default_factory=list)
@@ -22,6 +22,8 @@ class MemoryTasks:
     modified: list[tuple[Lists, dict[str, Any]]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     hang: bool = False
+    waiting: int = 0
+    go: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
     expire_hours: int = 0
 
@@ -57,7 +59,8 @@ class MemoryTasks:
         if self.error:
             raise self.error
         if self.hang:
-            await asyncio.Event().wait()
+            self.waiting += 1
+            await self.go.wait()
 
     def _task(self, sdk_app_id: int, task_id: str) -> TaskInput:
         task = self.tasks.get(task_id)

@@ -16,7 +16,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.trtc.v20190722 import models, trtc_client
 
-from rokuga.api.server import build_app, listening, url_of
+from rokuga.api.server import build_app, listening, serve, url_of
 from rokuga.config import Config, Server
 from rokuga.errors import ConfigError
 from rokuga.folders import DataFolder
@@ -68,6 +68,26 @@ async def test_a_taken_port_is_an_error(api: Running) -> None:
     with pytest.raises(OSError, match="in use"):
         async with listening(taken, build_app(taken, api.data, api.tasks, api.bucket.probe)):
             pass
+
+
+async def test_serve_until_cancelled(config: Config, tmp_path: Path) -> None:
+    tasks, url = MemoryTasks(), asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(serve(config, DataFolder(tmp_path), tasks, MemoryBucket().probe, on_ready=url.set_result))
+    address = await url
+    assert (await call(address, "DescribeCloudRecording", {"SdkAppId": APP, "TaskId": TASK}))["Error"]["Code"] == "ResourceNotFound"
+    # A request under way is answered before the end.
+    tasks.hang = True
+    last = asyncio.create_task(call(address, "DescribeCloudRecording", {"SdkAppId": APP, "TaskId": TASK}))
+    async with asyncio.timeout(20):
+        while not tasks.waiting:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    tasks.go.set()
+    assert (await last)["Error"]["Code"] == "ResourceNotFound"
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(httpx.ConnectError):
+        await call(address, "DescribeCloudRecording", {})
 
 
 async def test_no_media_links_without_a_key(tmp_path: Path) -> None:

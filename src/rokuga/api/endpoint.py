@@ -32,7 +32,7 @@ ARRIVE_SECONDS = 5.0
 """for header and body together"""
 ANSWER_SECONDS = 5.5
 """for everything behind the API: callers are promised an answer within 6 s"""
-REQUESTS_MAX = 1000
+REQUESTS_MAX = 500
 """under way at a time, whoever sends them"""
 BEGAN = "rokuga.began"
 """in the scope's state: when the request's first byte came (seconds, the loop's clock)"""

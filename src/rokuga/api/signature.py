@@ -83,27 +83,31 @@ def verify(request: SignedRequest, secret_of: Callable[[str], str | None], now: 
     scope = f"{credential['date']}/{credential['service']}/tc3_request"
     key = signing_key(secret, credential["date"], credential["service"])
     given = authorization["signature"].lower()
-    matches = False
+    payload = payload_hash(request)
     for values in _candidates(names, headers):
-        hashed = hashlib.sha256(canonical_request(request, names, values).encode("latin-1")).hexdigest()
-        matches |= hmac.compare_digest(given, sign(key, timestamp, scope, hashed))
-    if not matches:
-        raise ApiError(
-            "AuthFailure.SignatureFailure",
-            "The provided credentials could not be validated. Please check your signature is correct.",
-        )
-    return credential["secret_id"]
+        canonical = canonical_request(request.method, request.query, values, payload)
+        if hmac.compare_digest(given, sign(key, timestamp, scope, canonical)):
+            return credential["secret_id"]
+    raise ApiError(
+        "AuthFailure.SignatureFailure",
+        "The provided credentials could not be validated. Please check your signature is correct.",
+    )
 
 
-def canonical_request(request: SignedRequest, names: Iterable[str], values: Mapping[str, str]) -> str:
-    """The text that is hashed and signed; one character a byte (latin-1)."""
+def payload_hash(request: SignedRequest) -> str:
+    """What stands for the body in the canonical request: lower-case hex."""
     payload = request.body if request.method == "POST" else b""
     if request.headers.get("x-tc-content-sha256") == UNSIGNED:
         payload = UNSIGNED.encode()
-    names = sorted(names)
-    lines = [request.method, "/", request.query if request.method == "GET" else ""]
-    lines += [f"{name}:{values[name]}" for name in names]
-    lines += ["", ";".join(names), hashlib.sha256(payload).hexdigest()]
+    return hashlib.sha256(payload).hexdigest()
+
+
+def canonical_request(method: str, query: str, signed: Mapping[str, str], payload: str) -> str:
+    """The text that is signed, one character a byte (latin-1); ``signed`` are the signed headers, ``payload`` a `payload_hash`."""
+    names = sorted(signed)
+    lines = [method, "/", query if method == "GET" else ""]
+    lines += [f"{name}:{signed[name]}" for name in names]
+    lines += ["", ";".join(names), payload]
     return "\n".join(lines)
 
 
@@ -115,9 +119,10 @@ def signing_key(secret: str, date: str, service: str) -> bytes:
     return key
 
 
-def sign(key: bytes, timestamp: int, scope: str, hashed_request: str) -> str:
-    """The signature: lower-case hex."""
-    text = f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed_request}"
+def sign(key: bytes, timestamp: int, scope: str, canonical: str) -> str:
+    """The signature of a canonical request: lower-case hex. ``scope`` is ``<date>/<service>/tc3_request``."""
+    hashed = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+    text = f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed}"
     return hmac.digest(key, text.encode("latin-1"), "sha256").hex()
 
 

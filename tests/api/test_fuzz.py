@@ -1,0 +1,145 @@
+"""Whatever is sent, the answer is the envelope with a TRTC code, and never an internal error."""
+
+import asyncio
+import copy
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rokuga.api.server import Api, build_app
+from rokuga.config import Config
+from rokuga.folders import DataFolder
+
+from .calls import APP, TASK, code, create_body, envelope, signed_headers
+from .memory import MemoryBucket, MemoryTasks
+
+HOST = "127.0.0.1:1"
+ACTIONS = ["CreateCloudRecording", "DescribeCloudRecording", "ModifyCloudRecording", "DeleteCloudRecording"]
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+numbers = st.one_of(
+    st.integers(), st.sampled_from([0, 1, -1, 2**31, 2**32, 2**63, 2**64, 10**30]), st.floats(allow_nan=False, allow_infinity=False)
+)
+leaves = st.one_of(
+    st.none(), st.booleans(), numbers, st.text(max_size=40), st.sampled_from(["", "a", "é", "../..", "\0", "1.*$", "t" * 5000])
+)
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8
+)
+
+
+def paths(node: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a request."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in items:
+        yield (*prefix, key)
+        yield from paths(child, (*prefix, key))
+
+
+def whole_request(action: str) -> dict[str, Any]:
+    """A request with every object that there is."""
+    lists = {"SubscribeAudioUserIds": ["a"], "UnSubscribeVideoUserIds": ["b.*$"]}
+    mark = {"Top": 0, "Left": 0, "Width": 1, "Height": 1}
+    marks = [
+        {"WaterMarkType": 0, "WaterMarkImage": mark | {"WaterMarkUrl": "https://h/m.png"}},
+        {"WaterMarkType": 1, "WaterMarkChar": mark | {"Chars": "x", "FontColor": "0xFFFFFF"}},
+        {"WaterMarkType": 2, "WaterMarkTimestamp": {"Pos": 0, "TimeZone": 8}},
+    ]
+    cell = {"Top": 0, "Left": 0, "Width": 9, "Height": 9, "UserId": "a", "SubBackgroundImage": "https://h/i.png"}
+    layout = {"MixLayoutMode": 4, "MixLayoutList": [cell], "BackGroundColor": "#FF0000", "WaterMarkList": marks}
+    if not action.startswith("Create"):
+        return {"SdkAppId": APP, "TaskId": TASK, "SubscribeStreamUserIds": lists, "MixLayoutParams": layout}
+    body = create_body(RecordParams__SubscribeStreamUserIds=lists, MixLayoutParams=layout)
+    body["StorageParams"]["CloudStorage"]["FileNamePrefix"] = ["p"]
+    video = {"Width": 9, "Height": 9, "Fps": 15, "BitRate": 64000, "Gop": 10}
+    body["MixTranscodeParams"] = {"VideoParams": video, "AudioParams": {"SampleRate": 1, "Channel": 1, "BitRate": 32000}}
+    return body
+
+
+@pytest.fixture
+def app(config: Config, tmp_path: Path) -> Api:
+    return build_app(config, DataFolder(tmp_path), MemoryTasks(), MemoryBucket().probe, rate=1e9)
+
+
+@asynccontextmanager
+async def connected(app: Api) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=f"http://{HOST}") as http:
+        yield http
+
+
+def ask(app: Api, **request: Any) -> str:
+    """Send one request past the socket; the answer's code."""
+
+    async def send() -> str:
+        async with connected(app) as http:
+            return code(envelope(await http.request(**request)))
+
+    return asyncio.run(send())
+
+
+@FUZZ
+@given(action=st.sampled_from(ACTIONS), mixed=st.booleans(), data=st.data())
+def test_signed_requests_with_wrong_values(app: Api, action: str, mixed: bool, data: st.DataObject) -> None:
+    body = copy.deepcopy(whole_request(action))
+    if action.startswith("Create") and mixed:
+        body["RecordParams"]["RecordMode"] = 2
+    for path in data.draw(st.lists(st.sampled_from(list(paths(body))), max_size=3)):
+        node = body
+        try:
+            for key in path[:-1]:
+                node = node[key]
+            node[path[-1]] = data.draw(values)
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took this place away
+    raw = json.dumps(body).encode()
+    answered = ask(app, method="POST", url="/", content=raw, headers=signed_headers(HOST, action, raw))
+    assert not answered.startswith(("InternalError", "AuthFailure")), answered
+
+
+@FUZZ
+@given(action=st.sampled_from(ACTIONS), body=st.one_of(st.binary(max_size=200), values.map(lambda value: json.dumps(value).encode())))
+def test_signed_bodies_of_any_kind(app: Api, action: str, body: bytes) -> None:
+    answered = ask(app, method="POST", url="/", content=body, headers=signed_headers(HOST, action, body))
+    assert answered.startswith(("InvalidParameter", "MissingParameter"))
+
+
+@FUZZ
+@given(
+    action=st.sampled_from(ACTIONS), query=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=80)
+)
+def test_signed_queries_of_any_kind(app: Api, action: str, query: str) -> None:
+    sent = httpx.URL(f"http://{HOST}/?{query}").query.decode()
+    headers = signed_headers(HOST, action, b"", method="GET", query=sent, content_type="application/x-www-form-urlencoded")
+    answered = ask(app, method="GET", url=f"/?{query}", headers=headers)
+    assert answered.startswith(("InvalidParameter", "MissingParameter"))
+
+
+header_text = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+near = st.one_of(
+    header_text,
+    st.sampled_from(["TC3-HMAC-SHA256 Credential=a/2023-01-01/b/tc3_request, SignedHeaders=content-type;host, Signature=" + "0" * 64]),
+)
+
+
+@FUZZ
+@given(
+    method=st.sampled_from(["POST", "GET", "PUT", "X"]),
+    path=st.sampled_from(["/", "/a", "/%ff", "/healthz/"]),
+    headers=st.dictionaries(
+        st.sampled_from(
+            ["Authorization", "X-TC-Action", "X-TC-Version", "X-TC-Timestamp", "X-TC-Token", "Content-Type", "X-TC-Content-SHA256"]
+        ),
+        near,
+    ),
+    body=st.binary(max_size=50),
+)
+def test_unsigned_requests_of_any_kind(app: Api, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    assert not ask(app, method=method, url=path, headers=raw, content=body).startswith("InternalError")
