@@ -188,21 +188,33 @@ class Publisher:
 
     async def unpublish(self) -> None:
         """Stop publishing altogether and stay in the room. ``publish`` begins anew; the clip's time has gone on meanwhile."""
+        self._silence()
         await self._handle.request({"request": "unpublish"})
         await self._hang_up()
 
     async def leave(self) -> None:
         """Leave the room and stay connected; ``join`` and ``publish`` come back."""
+        self._silence()
         await self._handle.request({"request": "leave"})
         await self._hang_up()
         await self._handle.detach()
         self._handle = await self._session.attach(self)
+
+    def _silence(self) -> None:
+        """All that was sent before shall be relayed; what follows the request would be lost."""
+        for track in self._tracks.values():
+            track.paused = True
 
     async def drop(self) -> None:
         """Vanish: the connections are closed without a word."""
         self._session.fail(RoomError(0, "dropped"))
         await self._stack.aclose()
         await self._hang_up()
+
+    @property
+    def zero(self) -> float:
+        """The event loop's time at which the clip's time was 0."""
+        return asyncio.get_running_loop().time() - self._pace.position()
 
     def position(self) -> float:
         """Seconds of the clip's time: what the picture's clock shows now."""
