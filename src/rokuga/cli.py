@@ -161,28 +161,16 @@ def link(
     data: DataOption = DATA,
 ) -> None:
     """Print the URL below which the files of a recording on local disk can be fetched."""
+    from rokuga import running
     from rokuga.api.media import media_key, media_url
     from rokuga.clock import utc_ms
 
     effective = _load(config, data.absolute(), "up")
     bucket, _, prefix = folder.strip("/").partition("/")
-    url = base or effective.server.public_url or _running(data).get("api", "")
+    url = base or effective.server.public_url or running.read(data).get("api", "")
     if not url:
         _refuse(["--base: no `rokuga up` runs on --data: say how the API is reached"])
     print(media_url(url, media_key(effective), bucket, prefix, utc_ms() // 1000 + expire))
-
-
-def _running(data: Path) -> dict[str, Any]:
-    """What the `rokuga up` of a data folder says of itself; empty if none runs."""
-    import json
-
-    from rokuga.up import RUN_FILE
-
-    try:
-        facts: dict[str, Any] = json.loads((data / RUN_FILE).read_text())
-    except FileNotFoundError:
-        return {}
-    return facts
 
 
 @app.command()
@@ -205,11 +193,12 @@ def publish(
     """Be a user in a room."""
     import asyncio
 
+    from rokuga import running
     from rokuga.errors import RokugaError
     from rokuga.publish import run
 
     section = _load(config, data.absolute(), "up").janus
-    url = janus or section.url or _running(data).get("janus", "")
+    url = janus or section.url or running.read(data).get("janus", "")
     if not url:
         _refuse(["--janus: no `rokuga up` runs on --data, and janus.url is empty"])
     section = section.model_copy(update={"url": url})

@@ -73,6 +73,8 @@ class Recorder(Section):
     max_tasks: int = Field(default=100, ge=1)
     """How many recordings this node takes at a time."""
     shutdown_seconds: float = Field(default=20, ge=0)
+    metrics: str = ""
+    """host:port where the node serves Prometheus; empty: nowhere."""
 
 
 class Store(Section):

@@ -69,6 +69,11 @@ async def node(config: Config, data: Path) -> None:
     from rokuga.control.codec import connect
     from rokuga.node.main import run
 
+    if config.recorder.metrics:
+        from prometheus_client import start_http_server
+
+        host, _, port = config.recorder.metrics.rpartition(":")
+        start_http_server(int(port), host.strip("[]"))
     await run(config, DataFolder(data), await connect(config.temporal, config.temporal.address))
 
 

@@ -25,6 +25,7 @@ Role = Literal["up", "api", "control", "node"]
 PREFIX = "ROKUGA_"
 PAYLOAD_KEY_BYTES = 32
 GENERATED = "rokuga.toml"
+_HOST_PORT = re.compile(r"\[[0-9a-fA-F:.]+\]:\d+|[^\s/:]+:\d+")
 
 _FIRST = """# Written by the first start of Rokuga in this folder, with fresh random secrets. Every key is explained in rokuga.example.toml.
 
@@ -237,8 +238,8 @@ def _servers_beside(config: Config, role: Role) -> list[str]:
         found.append("janus.admin_url: goes with janus.url; the embedded Janus has its own")
     if not temporal.address and role != "up":
         found.append(f"temporal.address: `rokuga {role}` needs a Temporal cluster; only `rokuga up` brings its own")
-    if temporal.address and not re.fullmatch(r"\[[0-9a-fA-F:.]+\]:\d+|[^\s/:]+:\d+", temporal.address):
-        found.append("temporal.address: must be host:port")
+    addresses = (("temporal.address", temporal.address), ("recorder.metrics", config.recorder.metrics))
+    found += [f"{key}: must be host:port" for key, text in addresses if text and not _HOST_PORT.fullmatch(text)]
     payload_key = _decoded(temporal.payload_key)
     if payload_key is None or len(payload_key) != PAYLOAD_KEY_BYTES:
         fresh = base64.b64encode(secrets.token_bytes(PAYLOAD_KEY_BYTES)).decode()

@@ -6,33 +6,31 @@ however it ends; captures and renders are not its children and live on for a whi
 
 import asyncio
 import fcntl
-import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import structlog
 
-from rokuga import settings
-from rokuga.config import Config
+from rokuga import running, settings
+from rokuga.config import Config, Janus, Temporal
 from rokuga.embedded import EmbeddedJanus, EmbeddedTemporal
-from rokuga.embedded.process import Child, ChildError, free_port
+from rokuga.embedded.process import Child, ChildError
 from rokuga.errors import ConfigError
 
 RESTART_SECONDS = 1.0
 READY_SECONDS = 60.0
 NODE_EXTRA_SECONDS = 15.0
 """Beside ``recorder.shutdown_seconds``: leaving the rooms and closing the last segments."""
-PORT_WAIT_SECONDS = 5.0
-"""A predecessor that was killed a moment ago may not have let go of its port yet."""
 STOP_ORDER = ("node", "api", "control", "janus", "temporal")
-RUN_FILE = "run.json"
+
+S = TypeVar("S", Janus, Temporal)
 
 _log = structlog.get_logger(__name__)
 
@@ -59,20 +57,6 @@ def lock(data: Path) -> int:
         os.close(fd)
         raise ConfigError([f"--data: {data} is in use by another `rokuga up`"]) from None
     return fd
-
-
-async def take_port(host: str, port: int) -> int:
-    """``port`` if it can be had, any free one if it is 0. Raises ConfigError."""
-    if port == 0:
-        return free_port(host)
-    for _ in range(int(PORT_WAIT_SECONDS / 0.1)):
-        try:
-            with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-                return port
-        except OSError as error:
-            trouble = error.strerror or str(error)
-        await asyncio.sleep(0.1)
-    raise ConfigError([f"server.port: {host}:{port} cannot be had: {trouble}"])
 
 
 class Supervisor:
@@ -132,15 +116,17 @@ class Supervisor:
     async def _start(self) -> str:
         """Start the parts in order and wait until they answer; the answer is the API's address."""
         config = self._config
-        server = config.server.model_copy(update={"port": await take_port(config.server.host, config.server.port)})
+        earlier = running.earlier_ports(self._data)
+        wanted = config.server.port or earlier.get("api", 0)
+        server = config.server.model_copy(update={"port": await running.take_port(config.server.host, wanted)})
         config = config.model_copy(update={"server": server})
         servers = []
         if not config.temporal.address:
-            temporal = EmbeddedTemporal(self._data / "temporal", config.temporal)
+            temporal = EmbeddedTemporal(self._data / "temporal", _at(config.temporal, earlier.get("temporal", 0)))
             config = config.model_copy(update={"temporal": temporal.config})
             servers.append(Part(temporal.child, temporal.start))
         if not config.janus.url:
-            janus = EmbeddedJanus(self._data / "janus", config.janus)
+            janus = EmbeddedJanus(self._data / "janus", _at(config.janus, earlier.get("janus", 0)))
             config = config.model_copy(update={"janus": janus.config})
             servers.append(Part(janus.child, janus.start))
         try:
@@ -156,7 +142,7 @@ class Supervisor:
             patience = config.recorder.shutdown_seconds + NODE_EXTRA_SECONDS if role == "node" else 10.0
             child = Child(role, command, None, pass_fds=(effective,), stop_seconds=patience)
             await self._begin(Part(child, child.start))
-        url = api_url(config)
+        url = running.api_url(config)
         await self._ready(url)
         return url
 
@@ -214,10 +200,7 @@ class Supervisor:
             "temporal": self._config.temporal.address,
             "pids": {"up": os.getpid()} | {part.name: part.child.pid for part in self._parts.values()},
         }
-        path = self._data / RUN_FILE
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(facts, indent=1) + "\n")
-        fresh.replace(path)
+        running.write(self._data, facts)
 
     async def _end(self) -> None:
         """In order: first the node, so that recordings end and upload while the rest still answers."""
@@ -228,7 +211,12 @@ class Supervisor:
             if name in self._parts:
                 await self._parts[name].child.stop()
                 _log.info("stopped", part=name)
-        (self._data / RUN_FILE).unlink(missing_ok=True)
+        (self._data / running.RUN_FILE).unlink(missing_ok=True)
+
+
+def _at(section: S, port: int) -> S:
+    """The section with that port where it leaves it open."""
+    return section if section.port else section.model_copy(update={"port": port})
 
 
 def _in_memory(text: str) -> int:
@@ -236,13 +224,6 @@ def _in_memory(text: str) -> int:
     fd = os.memfd_create("rokuga-config")
     os.write(fd, text.encode())
     return fd
-
-
-def api_url(config: Config) -> str:
-    """The API's address as this machine reaches it."""
-    scheme = "https" if config.server.tls_cert else "http"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.server.host, config.server.host)
-    return f"{scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{config.server.port}"
 
 
 async def up(config: Config, data: Path) -> int:

@@ -96,6 +96,7 @@ def test_every_kind_of_wrong_key_is_named_at_once(tmp_path: Path) -> None:
         ("[[stores]]\nendpoint = 'file'\n", "up", []),
         ("[internal_store]\nbucket = 'b'\n", "up", ["internal_store.endpoint", "internal_store.access_key", "internal_store.secret_key"]),
         ("[janus]\nurl = 'http://x'\n", "up", ["janus.url"]),
+        ("[recorder]\nmetrics = '7081'\n", "up", ["recorder.metrics"]),
         ("[janus]\nadmin_url = 'ws://x:1'\n", "up", ["janus.admin_url"]),
     ],
 )

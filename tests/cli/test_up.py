@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from rokuga.demo.system import System
-from rokuga.up import RUN_FILE
+from rokuga.running import RUN_FILE
 
 pytestmark = pytest.mark.live
 
@@ -89,13 +89,16 @@ async def test_a_day_in_the_life_of_a_system(tmp_path: Path) -> None:
 
 async def test_the_supervisor_killed_takes_its_parts_along_and_the_next_one_starts(tmp_path: Path) -> None:
     async with System(tmp_path, FREE):
-        pid = facts(tmp_path)["pids"]["up"]
+        told = facts(tmp_path)
+        pid = told["pids"]["up"]
         processes = family(pid)
         os.kill(pid, signal.SIGKILL)
         await until(lambda: gone(processes))
         async with System(tmp_path, FREE) as after:
             assert answers(after.api)
             assert facts(tmp_path)["pids"]["up"] != pid
+            # Recordings that have lived on find everything where it was.
+            assert {**facts(tmp_path), "pids": 0} == {**told, "pids": 0}
 
 
 async def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:

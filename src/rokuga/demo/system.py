@@ -13,7 +13,7 @@ from rokuga import settings
 from rokuga.config import App, Config, Janus
 from rokuga.embedded.process import die_with_parent
 from rokuga.errors import RokugaError
-from rokuga.up import RUN_FILE
+from rokuga.running import RUN_FILE
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
