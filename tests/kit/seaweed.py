@@ -51,6 +51,11 @@ class Seaweed:
         return self._ports["s3"]
 
     @property
+    def filer_url(self) -> str:
+        """The file system behind the buckets: ``/buckets/<bucket>/<key>``, without authentication."""
+        return f"http://127.0.0.1:{self._ports['filer']}"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -69,7 +74,7 @@ class Seaweed:
         await self.start()
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-                made = await client.post(f"http://127.0.0.1:{self._ports['filer']}/buckets/{self.bucket}/")
+                made = await client.post(f"{self.filer_url}/buckets/{self.bucket}/")
                 made.raise_for_status()
         except BaseException:
             await self.stop()

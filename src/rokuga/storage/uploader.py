@@ -91,6 +91,8 @@ class Uploader:
         self._changed: dict[str, asyncio.Event] = {}
         self._caught_up = asyncio.Event()
         self._recovered = asyncio.Event()
+        self._complained: dict[str, str] = {}
+        """by the store's code, which minute's error was reported last"""
         self._log_lock = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._log = structlog.get_logger(__name__).bind(spool=str(folder))
@@ -177,7 +179,6 @@ class Uploader:
                 return True
             await self._pause(attempt)
             attempt += 1
-        self._log.error("a segment is missing or damaged on disk", file=segment.name)
         await self._complain(StoreError("SegmentDamaged", f"{segment.name} is missing or damaged on the recorder's disk", False))
         return False
 
@@ -220,9 +221,11 @@ class Uploader:
         return True
 
     async def _complain(self, error: StoreError) -> None:
-        minute = clock.utc_ms() // 60_000
-        self._log.warning("the store does not take it", code=error.code, refused=error.refused)
-        await self._notify("upload_error", f"upload_error/{error.code}/{minute}", {"code": error.code, "message": error.message})
+        key = f"upload_error/{error.code}/{clock.utc_ms() // 60_000}"
+        if key != self._complained.get(error.code):
+            self._complained[error.code] = key
+            self._log.warning("upload fails, is tried again", code=error.code, message=error.message, refused=error.refused)
+            await self._notify("upload_error", key, {"code": error.code, "message": error.message})
 
     async def _pause(self, attempt: int) -> None:
         """Wait before another try, longer each time; less when a put of somebody else has succeeded meanwhile."""
