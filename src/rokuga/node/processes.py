@@ -26,6 +26,10 @@ class ProcessError(RokugaError):
     """A process could not be started."""
 
 
+class ZygoteDied(ProcessError):
+    """The zygote ended before it answered."""
+
+
 def alive(folder: Path, name: str) -> bool:
     """Whether that process of a generation lives: exact, by the lock that it holds."""
     try:
@@ -82,23 +86,33 @@ class Zygote:
     async def spawn(self, name: str, module: str, folder: Path, arguments: Sequence[Any] = ()) -> int:
         """Fork a child that runs ``module.run(Generation(folder), *arguments)``; its pid. Raises ProcessError."""
         async with self._lock:
-            if self._reading is None or self._reading.done():
-                await self._start()
-            assert self._writer is not None
-            self._next_id += 1
-            number = self._next_id
-            answer = self._answers[number] = asyncio.get_running_loop().create_future()
-            order = {"id": number, "name": name, "module": module, "folder": str(folder), "arguments": list(arguments)}
             try:
-                self._writer.write(json.dumps(order).encode() + b"\n")
-                await self._writer.drain()
-                async with asyncio.timeout(FORK_SECONDS):
-                    pid: int = await answer
-            except (OSError, TimeoutError) as error:
-                raise ProcessError(f"{name} could not be started: {error or 'no answer'}") from error
-            finally:
-                self._answers.pop(number, None)
+                pid = await self._ask(name, module, folder, arguments)
+            except ZygoteDied:
+                # It may have died long ago, unnoticed so far.
+                pid = await self._ask(name, module, folder, arguments)
         self._log.info("started", process=name, pid=pid, folder=str(folder))
+        return pid
+
+    async def _ask(self, name: str, module: str, folder: Path, arguments: Sequence[Any]) -> int:
+        if self._reading is None or self._reading.done():
+            await self._start()
+        assert self._writer is not None
+        self._next_id += 1
+        number = self._next_id
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        order = {"id": number, "name": name, "module": module, "folder": str(folder), "arguments": list(arguments)}
+        try:
+            self._writer.write(json.dumps(order).encode() + b"\n")
+            await self._writer.drain()
+            async with asyncio.timeout(FORK_SECONDS):
+                pid: int = await answer
+        except ConnectionError as error:
+            raise ZygoteDied("the forkserver ended") from error
+        except (OSError, TimeoutError) as error:
+            raise ProcessError(f"{name} could not be started: {str(error) or 'no answer'}") from error
+        finally:
+            self._answers.pop(number, None)
         return pid
 
     async def ended(self, folder: Path, name: str, pid: int = 0) -> int | None:
@@ -149,7 +163,7 @@ class Zygote:
             pass
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(ProcessError("the forkserver ended"))
+                answer.set_exception(ZygoteDied("the forkserver ended"))
         # Nobody will tell us of its children's ends any more.
         for told in self._ends.values():
             told.set()

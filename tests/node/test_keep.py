@@ -1,0 +1,99 @@
+"""What a node keeps on disk of a generation."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rokuga.control.model import Lists, Params, RecordOrder, StoreTarget
+from rokuga.folders import Generation
+from rokuga.journal.reader import Entry, JournalReader
+from rokuga.journal.records import End, Tick
+from rokuga.journal.writer import JournalWriter
+from rokuga.node.keep import SEALED, Kept, journal_end, manifest_finished, seal
+from rokuga.node.main import locked, own_id
+from rokuga.storage import spool
+from rokuga.storage.spool import Finished
+from tests.storage.spools import Spool
+
+ORDER = RecordOrder(
+    "task",
+    2,
+    3,
+    Params(1400000001, "room", 0, "bot", lists=Lists(audio_allow=["a", ".*$"])),
+    StoreTarget(0, "r", "b", "AKIDkey", "very-secret"),
+    "user-sig",
+    17,
+)
+
+
+def test_the_order_comes_back_without_its_secrets(tmp_path: Path) -> None:
+    kept = Kept.of(ORDER, b"\x00token\xff")
+    kept.save(tmp_path / "order.json")
+    assert Kept.load(tmp_path / "order.json") == kept
+    text = (tmp_path / "order.json").read_text()
+    assert not any(secret in text for secret in ("AKIDkey", "very-secret", "user-sig"))
+    assert (tmp_path / "order.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"task_id": "t"}', '{"params": {}, "token": ""}'])
+def test_an_order_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "order.json").write_text(text)
+    assert Kept.load(tmp_path / "order.json") is None
+    assert Kept.load(tmp_path / "missing.json") is None
+
+
+def test_a_dead_captures_journal_gets_its_end(tmp_path: Path) -> None:
+    generation = Generation(tmp_path)
+    writer = JournalWriter(generation.journal, "task", 2)
+    writer.append(Tick())
+    writer.close()
+    epoch = writer.epoch_ns
+    assert journal_end(generation.journal) is None
+    with (generation.journal / "000001.rj").open("ab") as torn:
+        torn.write(b"\x10\x00\x00\x00half")
+    seal(generation, Kept.of(ORDER), SEALED, "given up")
+    assert journal_end(generation.journal) == End(SEALED, "given up")
+    with JournalReader(generation.journal) as reader:
+        records = [item.record for item in reader.read() if isinstance(item, Entry)]
+        assert reader.header is not None
+        assert reader.header.epoch_ns == epoch
+    assert records == [Tick(), End(SEALED, "given up")]
+
+
+def test_a_journal_that_never_was_is_sealed_too(tmp_path: Path) -> None:
+    assert journal_end(tmp_path / "journal") is None
+    seal(Generation(tmp_path), Kept.of(ORDER), 0, "stopped")
+    assert journal_end(tmp_path / "journal") == End(0, "stopped")
+
+
+def test_a_finished_manifest(tmp_path: Path) -> None:
+    generation = Generation(tmp_path)
+    assert not manifest_finished(generation)
+    made = Spool(generation.spool)
+    for _ in range(40):
+        made.add(size=10)
+    assert not manifest_finished(generation)
+    made.finish()
+    assert manifest_finished(generation)
+    assert spool.encode(Finished()).startswith(b'{"finished"')
+
+
+def test_two_nodes_never_share_a_data_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "node.lock"):
+        with pytest.raises(Exception, match="in use by another node"):
+            with locked(tmp_path / "node.lock"):
+                pass
+    with locked(tmp_path / "node.lock"):
+        pass
+
+
+def test_a_node_stays_who_it_is(tmp_path: Path) -> None:
+    first = own_id(tmp_path / "node-id")
+    assert own_id(tmp_path / "node-id") == first
+    assert len(first) == 12
+
+
+def test_order_fields_can_be_replaced(tmp_path: Path) -> None:
+    kept = Kept.of(ORDER)
+    assert kept.but(version=9) == replace(kept, version=9)

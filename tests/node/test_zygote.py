@@ -1,0 +1,113 @@
+"""The zygote: forks quickly, tells ends, and its own death harms nobody."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rokuga.node.processes import ProcessError, Zygote, alive, kill
+from rokuga.node.zygote import PRELOAD
+
+CHILDREN = "tests.node.children"
+
+
+@pytest.fixture
+async def zygote(tmp_path: Path) -> AsyncIterator[Zygote]:
+    async with Zygote([CHILDREN]) as running:
+        yield running
+    for path in tmp_path.rglob("*.pid"):
+        kill(path.parent, path.stem)
+
+
+async def began(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not (folder / "began").exists():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_exit_codes(zygote: Zygote, tmp_path: Path) -> None:
+    pid = await zygote.spawn("good", CHILDREN, tmp_path, ["exit"])
+    assert await zygote.ended(tmp_path, "good", pid) == 0
+    pid = await zygote.spawn("bad", CHILDREN, tmp_path, ["raise"])
+    assert await zygote.ended(tmp_path, "bad", pid) == 1
+    assert "RuntimeError: as ordered" in (tmp_path / "bad.err").read_text()
+    pid = await zygote.spawn("killed", CHILDREN, tmp_path, ["sleep"])
+    kill(tmp_path, "killed")
+    assert await zygote.ended(tmp_path, "killed", pid) == -signal.SIGKILL
+    assert not alive(tmp_path, "killed")
+
+
+async def test_a_child_leads_its_session_and_inherits_nothing(zygote: Zygote, tmp_path: Path) -> None:
+    secret = os.memfd_create("secret")
+    os.set_inheritable(secret, True)
+    try:
+        pid = await zygote.spawn("child", CHILDREN, tmp_path, ["leak"])
+        await began(tmp_path)
+        assert os.getsid(pid) == pid
+        deadline = time.monotonic() + 10
+        while not (tmp_path / "links").exists():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+    finally:
+        os.close(secret)
+    links = (tmp_path / "links").read_text()
+    assert "secret" not in links
+    assert str(tmp_path / "child.pid") in links
+
+
+async def test_the_same_process_never_runs_twice(zygote: Zygote, tmp_path: Path) -> None:
+    await zygote.spawn("child", CHILDREN, tmp_path, ["sleep"])
+    with pytest.raises(ProcessError, match="running already"):
+        await zygote.spawn("child", CHILDREN, tmp_path, ["sleep"])
+    async with Zygote([CHILDREN]) as other:
+        with pytest.raises(ProcessError, match="running already"):
+            await other.spawn("child", CHILDREN, tmp_path, ["sleep"])
+
+
+async def test_a_folder_that_is_gone_is_told(zygote: Zygote, tmp_path: Path) -> None:
+    with pytest.raises(ProcessError, match="No such file"):
+        await zygote.spawn("child", CHILDREN, tmp_path / "missing", ["sleep"])
+    assert await zygote.spawn("child", CHILDREN, tmp_path, ["exit"]) > 0
+
+
+async def test_children_survive_the_zygotes_death_and_are_found_again(zygote: Zygote, tmp_path: Path) -> None:
+    pid = await zygote.spawn("child", CHILDREN, tmp_path, ["sleep"])
+    await began(tmp_path)
+    before = zygote.pid
+    os.kill(before, signal.SIGKILL)
+    other = await zygote.spawn("other", CHILDREN, tmp_path, ["sleep"])
+    assert zygote.pid != before
+    assert psutil.Process(pid).is_running()
+    assert alive(tmp_path, "child")
+    waiting = asyncio.create_task(zygote.ended(tmp_path, "child", pid))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    kill(tmp_path, "child")
+    assert await asyncio.wait_for(waiting, 10) is None
+    assert alive(tmp_path, "other")
+    assert psutil.Process(other).is_running()
+
+
+async def test_children_survive_the_nodes_end(tmp_path: Path) -> None:
+    try:
+        async with Zygote([CHILDREN]) as first:
+            pid = await first.spawn("child", CHILDREN, tmp_path, ["sleep"])
+            await began(tmp_path)
+            zygote = first.pid
+        assert not psutil.pid_exists(zygote)
+        assert alive(tmp_path, "child")
+        assert psutil.Process(pid).is_running()
+    finally:
+        kill(tmp_path, "child")
+
+
+async def test_the_real_zygote_has_no_threads(tmp_path: Path) -> None:
+    async with Zygote(PRELOAD) as running:
+        await running.spawn("child", CHILDREN, tmp_path, ["exit"])
+        assert psutil.Process(running.pid).num_threads() == 1
