@@ -1,0 +1,145 @@
+"""The render process on a small journal: resume points, damage, names, the command."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rokuga.folders import Generation
+from rokuga.journal.reader import Position
+from rokuga.render.main import run
+from rokuga.render.output import read_checkpoint
+from rokuga.storage import spool
+from rokuga.storage.spool import Finished, Segment
+from tests.render.material import SECOND, JournalMaker, h264, opus
+
+
+def make(folder: Path, generation: int = 0, **params: Any) -> Generation:
+    """20 s of a user, in a file each 10 s."""
+    maker = JournalMaker(folder / "journal", params=params, generation=generation)
+    maker.video(maker.track(SECOND, "alice", "video"), SECOND, 18, h264(320, 180, 4))
+    maker.audio(maker.track(SECOND, "alice", "audio"), SECOND, 18, opus(4))
+    maker.write(20 * SECOND, file_seconds=10)
+    return Generation(folder)
+
+
+def manifest(generation: Generation) -> tuple[list[Segment], int]:
+    entries = [e for _, e in spool.read_manifest(generation.spool)]
+    return [e for e in entries if isinstance(e, Segment)], sum(isinstance(e, Finished) for e in entries)
+
+
+def test_the_command_renders_and_a_second_time_does_nothing(tmp_path: Path) -> None:
+    generation = make(tmp_path)
+    command = [sys.executable, "-m", "rokuga.render", str(tmp_path)]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    segments, finished = manifest(generation)
+    assert (len(segments), finished) == (6, 1)
+    before = (generation.spool / spool.MANIFEST).read_bytes()
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    assert (generation.spool / spool.MANIFEST).read_bytes() == before
+
+
+def test_names_sizes_and_modes(tmp_path: Path) -> None:
+    generation = make(tmp_path, generation=2, room_id="4711", room_id_type=1, segment_seconds=4)
+    asyncio.run(run(generation))
+    segments, _ = manifest(generation)
+    assert {s.playlist for s in segments} == {
+        "ha2_1400000001_4711__UserId_s_YWxpY2U.__UserId_e_main_video.m3u8",
+        "ha2_1400000001_4711__UserId_s_YWxpY2U.__UserId_e_main_audio.m3u8",
+    }
+    for segment in segments:
+        path = generation.spool / segment.name
+        assert path.stat().st_size == segment.size
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert segment.name.startswith(segment.playlist.removesuffix(".m3u8") + "_20270115080")
+        assert segment.meta["target"] == 6
+        assert (segment.width, segment.height) == ((320, 180) if segment.track_type == "video" else (0, 0))
+        assert (segment.channels, segment.sample_rate) == ((2, 48_000) if segment.track_type == "audio" else (0, 0))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Generation:
+    """A rendered generation; not to be changed."""
+    generation = make(tmp_path_factory.mktemp("done"))
+    asyncio.run(run(generation))
+    return generation
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version":99}', "broken lines", "of another task", "ahead"])
+def test_a_resume_point_of_no_use_costs_nothing_but_time(done: Generation, tmp_path: Path, text: str) -> None:
+    shutil.copytree(done.folder, tmp_path / "g0")
+    generation = Generation(tmp_path / "g0")
+    expected, _ = manifest(generation)
+    state = read_checkpoint(generation.checkpoint)
+    assert state is not None
+    (generation.spool / spool.MANIFEST).unlink()
+    match text:
+        case "broken lines":
+            state["lines"][0]["state"]["index"] = "many"
+        case "of another task":
+            state["task"] = "other"
+        case "ahead":
+            pass
+        case _:
+            state = None
+    generation.checkpoint.write_text(json.dumps(state) if state else text)
+    asyncio.run(run(generation))
+    assert manifest(generation) == (expected, 1)
+
+
+def test_damage_in_the_middle_is_passed_over(tmp_path: Path) -> None:
+    generation = make(tmp_path)
+    first = sorted(generation.journal.iterdir())[0]
+    with first.open("r+b") as file:
+        file.truncate(first.stat().st_size * 4 // 5)
+    asyncio.run(run(generation))
+    segments, finished = manifest(generation)
+    assert finished == 1
+    audio = [s for s in segments if s.track_type == "audio"]
+    assert [s.discontinuity for s in audio] == [False, False, True]
+
+
+def test_a_frame_that_cannot_be_read_costs_that_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = make(tmp_path)
+    pread = os.pread
+
+    def failing(fd: int, size: int, offset: int) -> bytes:
+        # Frames are read one by one, records in large pieces.
+        if size < 4096 and offset % 1000 < 30:
+            raise OSError(5, "Input/output error")
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", failing)
+    asyncio.run(run(generation))
+    segments, finished = manifest(generation)
+    assert finished == 1
+    assert sum(s.duration for s in segments if s.track_type == "audio") == pytest.approx(18, abs=0.5)
+
+
+def test_resume_begins_where_the_open_segments_do(tmp_path: Path) -> None:
+    generation = make(tmp_path)
+    for path in sorted(generation.journal.iterdir())[1:]:
+        path.rename(tmp_path / path.name)
+
+    async def follow(seconds: float) -> None:
+        rendering = asyncio.create_task(run(generation))
+        done, _ = await asyncio.wait([rendering], timeout=seconds)
+        rendering.cancel()
+        await asyncio.gather(rendering, return_exceptions=True)
+        assert not done
+
+    asyncio.run(follow(1.5))
+    state = read_checkpoint(generation.checkpoint)
+    assert state is None, "nothing was complete within 10 s"
+    (tmp_path / "000002.rj").rename(generation.journal / "000002.rj")
+    asyncio.run(follow(1.5))
+    state = read_checkpoint(generation.checkpoint)
+    assert state is not None
+    assert {line["state"]["index"] for line in state["lines"]} == {1}
+    assert min(Position(*line["position"]) for line in state["lines"]) > Position(1, 10_000)
