@@ -94,7 +94,7 @@ def test_a_new_timestamp_ends_a_picture_without_marker() -> None:
 
 
 def test_arrivals_are_the_earliest_and_the_latest_packet() -> None:
-    packets = Source().picture(*fragments(IDR))
+    packets = Source().picture(SPS, *fragments(IDR))
     late = Packet(packets[0].sequence, packets[0].rtp_time, False, packets[0].payload, 10**9)
     (unit,) = feed(H264Depacketizer(), [late, *packets[1:]])
     assert isinstance(unit, AccessUnit)
@@ -153,6 +153,15 @@ def test_two_holes_around_a_probe_are_both_named() -> None:
     assert [type(o) for o in out] == [Spoiled, Spoiled, AccessUnit]
 
 
+def test_the_rest_of_a_picture_that_began_before_us_is_nothing() -> None:
+    source = Source()
+    rest, next_one = source.picture(*fragments(IDR)[1:]), source.picture(SLICE)
+    depacketizer = H264Depacketizer()
+    assert [o.rtp_time for o in feed(depacketizer, rest + next_one) if isinstance(o, AccessUnit)] == [6000]
+    assert depacketizer.malformed == 0
+    assert len(feed(H264Depacketizer(), source.picture(SECOND_SLICE) + source.picture(SLICE))) == 1
+
+
 def test_malformed_packets_cost_their_picture_are_counted_and_nothing_else() -> None:
     bad = [
         b"\x78",
@@ -177,7 +186,7 @@ def test_malformed_packets_cost_their_picture_are_counted_and_nothing_else() -> 
 
 def test_a_fragmented_unit_without_end_is_incomplete() -> None:
     source = Source()
-    out = feed(H264Depacketizer(), source.picture(fragments(IDR)[0]) + source.picture(SLICE))
+    out = feed(H264Depacketizer(), source.picture(SPS, fragments(IDR)[0]) + source.picture(SLICE))
     assert [type(o) for o in out] == [Spoiled, AccessUnit]
 
 
@@ -185,7 +194,7 @@ def test_a_picture_larger_than_any_is_refused() -> None:
     depacketizer = H264Depacketizer()
     source = Source()
     huge = fragments(b"\x65" + bytes(9 * 1024 * 1024), 60_000)
-    assert [type(o) for o in feed(depacketizer, source.picture(*huge))] == [Spoiled]
+    assert [type(o) for o in feed(depacketizer, source.picture(SPS, *huge))] == [Spoiled]
     assert depacketizer.malformed == 1
 
 
@@ -202,6 +211,7 @@ def test_flush_names_what_has_no_end() -> None:
 @given(st.binary(min_size=1, max_size=60))
 def test_any_payload_is_taken(payload: bytes) -> None:
     depacketizer = H264Depacketizer()
+    depacketizer.push(Packet(0, 0, True, SLICE, 0))
     out = depacketizer.push(Packet(1, 1, True, payload, 0))
     assert len(out) == 1
 

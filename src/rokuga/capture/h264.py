@@ -43,6 +43,9 @@ class H264Depacketizer:
         self.malformed = 0
         self._gap: list[tuple[Lost, bool]] = []
         """lost since the last packet, each with whether an access unit was open (which it spoiled already)"""
+        self._first = True
+        self._tail = False
+        """whether the open access unit is the rest of one that began before we came: neither a frame nor a loss"""
         self._open = False
         self._rtp_time = 0
         self._first_sequence = self._last_sequence = 0
@@ -62,6 +65,8 @@ class H264Depacketizer:
         if not self._open:
             self._begin(packet)
             self._open = True
+            self._tail = self._first and not begins_access_unit(packet.payload)
+            self._first = False
             if self._gap and not begins_access_unit(packet.payload):
                 self._spoilers = [lost for lost, _ in self._gap]
             else:
@@ -70,7 +75,7 @@ class H264Depacketizer:
         self._last_sequence = packet.sequence
         self._first_arrival = min(self._first_arrival, packet.arrival_ns)
         self._last_arrival = max(self._last_arrival, packet.arrival_ns)
-        if not self._spoilers and not self._broken:
+        if not (self._spoilers or self._broken or self._tail):
             try:
                 self._add(packet.payload)
             except MalformedPacket:
@@ -111,6 +116,8 @@ class H264Depacketizer:
         self._open = False
         if self._spoilers:
             return [_spoiled(lost, self._rtp_time) for lost in self._spoilers]
+        if self._tail:
+            return []
         if self._broken or self._fragment:
             return [Spoiled(self._first_sequence, self._last_sequence, self._rtp_time, "incomplete")]
         data = b"".join(self._chunks)
