@@ -22,7 +22,7 @@ from .memory import MemoryBucket, MemoryTasks
 
 HOST = "127.0.0.1:1"
 ACTIONS = ["CreateCloudRecording", "DescribeCloudRecording", "ModifyCloudRecording", "DeleteCloudRecording"]
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 numbers = st.one_of(
     st.integers(), st.sampled_from([0, 1, -1, 2**31, 2**32, 2**63, 2**64, 10**30]), st.floats(allow_nan=False, allow_infinity=False)
