@@ -184,6 +184,7 @@ def test_state_at_any_record_is_enough_to_go_on() -> None:
     room.video(1, 20, 40, keys=range(0, 20, 3), rtp=19).audio(4, 17, 30, rtp=5)
     # One long segment, during which others come to their ends.
     room.add(22, opened(5, "video", "carol")).video(5, 22, 45, keys=(0,))
+    room.add(23, opened(6, "video", "dave")).video(6, 24, 26, keys=(0,)).video(6, 33, 35, keys=(0,), rtp=9)
     entries = room.entries(50)
     fold = Fold(HEADER, room.peek)
     states: list[str] = []
