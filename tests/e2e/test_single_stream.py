@@ -115,8 +115,8 @@ async def call(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Call]:
                 return str(error.get_code())
 
         after = await until(gone)
-        times = (int(moment * 1000) for moment in (created, answered, deleted))
-        yield Call(system, task_id, system.store(task_id), users, at_first, at_15, played, *times, events, after)
+        begin, ready, end = (int(moment * 1000) for moment in (created, answered, deleted))
+        yield Call(system, task_id, system.store(task_id), users, at_first, at_15, played, begin, ready, end, events, after)
 
 
 async def test_describe_lists_every_playlist_15_seconds_after_create(call: Call) -> None:
