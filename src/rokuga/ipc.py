@@ -36,9 +36,7 @@ async def _short(path: Path) -> AsyncIterator[str]:
         os.close(fd)
 
 
-async def serve(
-    path: Path, handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-) -> asyncio.Server:
+async def serve(path: Path, handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> asyncio.Server:
     """Listen on a unix socket at ``path`` (mode 0600); a stale one of a dead process is replaced."""
     path.unlink(missing_ok=True)
     async with _short(path) as short:
