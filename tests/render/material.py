@@ -71,17 +71,18 @@ def opus(seconds: int, beep_every: float = 1.0, tone: float = 1000.0) -> tuple[b
     encoder.options = {"application": "lowdelay", "frame_duration": "20"}
     packets: list[bytes] = []
     noise = random.Random(1)
+    period = array("h")
+    for index in range(round(beep_every * 48000)):
+        value = noise.randrange(-20, 21)
+        if index < 4800:
+            value += int(12000 * math.sin(2 * math.pi * tone * index / 48000))
+        period.extend((value, value))
+    sound = (period.tobytes() * (seconds * 48000 * 4 // (len(period) * 2) + 1))[: seconds * 48000 * 4]
     for number in range(seconds * 50):
-        samples = array("h")
-        for index in range(OPUS_SAMPLES):
-            at = (number * OPUS_SAMPLES + index) / 48000
-            value = noise.randrange(-20, 21)
-            if at % beep_every < 0.1:
-                value += int(12000 * math.sin(2 * math.pi * tone * at))
-            samples.extend((value, value))
+        samples = sound[number * OPUS_SAMPLES * 4 : (number + 1) * OPUS_SAMPLES * 4]
         frame = AudioFrame("s16", "stereo", OPUS_SAMPLES)
         frame.sample_rate, frame.pts, frame.time_base = 48000, number * OPUS_SAMPLES, Fraction(1, 48000)
-        frame.planes[0].update(samples.tobytes())
+        frame.planes[0].update(samples)
         packets += [bytes(p) for p in encoder.encode(frame)]
     return tuple(packets)
 

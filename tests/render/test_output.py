@@ -13,11 +13,12 @@ import pytest
 
 from rokuga.folders import Generation
 from rokuga.journal.reader import Position
+from rokuga.journal.records import End, FileHeader, encode
 from rokuga.render.main import run
 from rokuga.render.output import read_checkpoint
 from rokuga.storage import spool
 from rokuga.storage.spool import Finished, Segment
-from tests.render.material import SECOND, JournalMaker, h264, opus
+from tests.render.material import EPOCH, SECOND, UTC, JournalMaker, h264, opus
 
 
 def make(folder: Path, generation: int = 0, **params: Any) -> Generation:
@@ -143,3 +144,23 @@ def test_resume_begins_where_the_open_segments_do(tmp_path: Path) -> None:
     assert state is not None
     assert {line["state"]["index"] for line in state["lines"]} == {1}
     assert min(Position(*line["position"]) for line in state["lines"]) > Position(1, 10_000)
+
+
+def test_a_journal_that_somebody_else_seals(tmp_path: Path) -> None:
+    """Capture was killed; a process after it opens the next file and writes the end, by a clock that began anew."""
+    maker = JournalMaker(tmp_path / "journal")
+    maker.video(maker.track(SECOND, "alice", "video"), SECOND, 12, h264(320, 180, 4))
+    maker.write(13 * SECOND, leave_code=None)
+    header = FileHeader("task-1", 0, 2, 5 * SECOND, UTC + 100 * SECOND, EPOCH, UTC)
+
+    async def sealed() -> None:
+        rendering = asyncio.create_task(run(Generation(tmp_path)))
+        while not (tmp_path / "render.json").exists():
+            await asyncio.sleep(0.02)
+        (tmp_path / "journal" / "000002.rj").write_bytes(header.encode() + encode(End(-1, "sealed"), 5 * SECOND))
+        await asyncio.wait_for(rendering, 30)
+
+    asyncio.run(sealed())
+    segments, finished = manifest(Generation(tmp_path))
+    assert finished == 1
+    assert sum(s.duration for s in segments) == pytest.approx(12, abs=0.05)
