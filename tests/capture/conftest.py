@@ -19,5 +19,5 @@ async def janus(tmp_path: Path) -> AsyncIterator[EmbeddedJanus]:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
     """Long enough that no test meets the same unit twice."""
     cache = tmp_path_factory.mktemp("cache")
-    gops = {"alice": 1, "bob": 1, "rare keyframes": 10}
+    gops = {"alice": 1, "bob": 1, "rare keyframes": 5}
     return {name: generate(look_of(name, width=320, height=180, gop=gop, seconds=40), cache) for name, gop in gops.items()}

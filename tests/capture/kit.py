@@ -179,7 +179,6 @@ class BadNetwork:
     def __init__(self, loss: float, seed: int, burst_every: float = 0, burst: int = 20) -> None:
         self.loss = loss
         self.dropped = 0
-        self.passed = 0
         self._dice = random.Random(seed)
         self._burst_every = burst_every
         self._burst = burst
@@ -230,7 +229,6 @@ class BadNetwork:
         lose = self._left > 0 or self._dice.random() < self.loss
         self._left = max(self._left - 1, 0)
         self.dropped += lose
-        self.passed += not lose
         return lose
 
 

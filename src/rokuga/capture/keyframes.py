@@ -35,12 +35,12 @@ class KeyframeAsker:
         self._unanswered = 0
 
     def media(self, keyframe: bool, now_ns: int) -> None:
-        """A whole frame came."""
+        """A whole frame came (``now_ns``: its arrival)."""
         paused = self._media is not None and now_ns - self._media > PAUSE_NS
         self._media = now_ns
         if not keyframe:
             if paused:
-                self._wanted = "resume"
+                self._wanted = self._wanted or "resume"
             return
         if self._asked is not None and now_ns - self._asked <= ANSWER_NS:
             self._unanswered = 0

@@ -200,14 +200,14 @@ class Capture:
         """Join again, for REJOIN_SECONDS; None if it stays impossible."""
         deadline = clock.monotonic_ns() + round(REJOIN_SECONDS * SECOND)
         for pause in itertools.chain(REJOIN_PAUSES, itertools.repeat(REJOIN_PAUSES[-1])):
+            await asyncio.sleep(pause)
             try:
                 return await self._join(order, predecessor)
             except RoomError as error:
                 self._log.warning("cannot join again", error=str(error))
-            if clock.monotonic_ns() + round(pause * SECOND) > deadline:
-                break
-            await asyncio.sleep(pause)
-        return None
+            if clock.monotonic_ns() > deadline:
+                return None
+        raise AssertionError("unreachable")
 
     async def _leave(self) -> None:
         """Leave the room if we are in one; a server that does not answer is left alone."""

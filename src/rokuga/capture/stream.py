@@ -176,6 +176,9 @@ class _Attempt:
             self._failed.cancel()
         elif not self._failed.cancelled():
             self._failed.exception()
+        dropped = {"malformed": self.malformed, "unknown_ssrc": self.unknown, "undecipherable": self._transport.undecipherable}
+        if any(dropped.values()):
+            self._log.info("packets dropped", **dropped)
         await self._transport.close()
         await self._subscription.close()
 
@@ -237,7 +240,7 @@ class _Attempt:
     def _end_track(self, mid: str, cause: str) -> None:
         track = self.tracks.pop(mid)
         self._ssrcs = {ssrc: entry for ssrc, entry in self._ssrcs.items() if entry[0] is not track}
-        track.close(cause, clock.monotonic_ns())
+        track.close(cause)
 
     def _packet(self, data: bytes, arrival_ns: int, control: bool) -> None:
         if control:

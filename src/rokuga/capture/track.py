@@ -87,7 +87,7 @@ class Track:
 
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
         """Journal what is in order; the RTCP datagrams that are due."""
-        self._journal_events(self._buffer.poll(now_ns), now_ns)
+        self._journal_events(self._buffer.poll(now_ns))
         datagrams = []
         if now_ns - self._reported_ns >= REPORT_NS:
             self._reported_ns = now_ns
@@ -102,10 +102,10 @@ class Track:
                 datagrams.append(rtcp.pli(self.own_ssrc, self.media.ssrc))
         return datagrams
 
-    def close(self, cause: str, now_ns: int) -> None:
+    def close(self, cause: str) -> None:
         """Journal what is held, with its holes given up, and close the journal track."""
-        self._journal_events(self._buffer.flush(), now_ns)
-        self._journal_output(self._depacketizer.flush(), now_ns)
+        self._journal_events(self._buffer.flush())
+        self._journal_output(self._depacketizer.flush())
         self._journal.append(TrackClosed(self._number, cause))
         self._setting.past.update(self.counters)
         c = self._buffer.counters
@@ -131,18 +131,18 @@ class Track:
         )
         self._log.info("track opened", track=self._number, kind=self.media.kind, codec=self.codec.name, mid=self.media.mid)
 
-    def _journal_events(self, events: list[Event], now_ns: int) -> None:
+    def _journal_events(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Restarted):
-                self._journal_output(self._depacketizer.flush(), now_ns)
+                self._journal_output(self._depacketizer.flush())
                 self._journal.append(TrackClosed(self._number, "replaced"))
                 self._open()
             elif isinstance(event, Lost):
-                self._journal_output(self._depacketizer.lost(event), now_ns)
+                self._journal_output(self._depacketizer.lost(event))
             else:
-                self._journal_output(self._depacketizer.push(event), now_ns)
+                self._journal_output(self._depacketizer.push(event))
 
-    def _journal_output(self, output: Output, now_ns: int) -> None:
+    def _journal_output(self, output: Output) -> None:
         for item in output:
             if isinstance(item, AccessUnit):
                 self._journal.append(
@@ -150,7 +150,7 @@ class Track:
                 )
                 self.frames += 1
                 if self._asker is not None:
-                    self._asker.media(item.keyframe, now_ns)
+                    self._asker.media(item.keyframe, item.first_arrival_ns)
             else:
                 self._journal.append(Loss(self._number, item.first_sequence, item.last_sequence, item.rtp_time, item.cause, item.tries))
                 if self._asker is not None:
