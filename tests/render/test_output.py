@@ -1,11 +1,14 @@
 """The render process on a small journal: resume points, damage, names, the command."""
 
 import asyncio
+import errno
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from rokuga.folders import Generation
 from rokuga.journal.reader import Position
 from rokuga.journal.records import End, FileHeader, encode
+from rokuga.render import main
 from rokuga.render.main import run
 from rokuga.render.output import read_checkpoint
 from rokuga.storage import spool
@@ -92,6 +96,31 @@ def test_a_resume_point_of_no_use_costs_nothing_but_time(done: Generation, tmp_p
     generation.checkpoint.write_text(json.dumps(state) if state else text)
     asyncio.run(run(generation))
     assert manifest(generation) == (expected, 1)
+
+
+async def test_a_full_disk_is_waited_for(done: Generation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(done.journal, tmp_path / "journal")
+    monkeypatch.setattr(main, "RETRY_SECONDS", 0.001)
+    random_ = random.Random(2)
+    fsync, fdatasync = os.fsync, os.fdatasync
+    refused = 0
+
+    def refusing(sync: Callable[[int], None], fd: int) -> None:
+        nonlocal refused
+        if random_.random() < 0.4:
+            refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", lambda fd: refusing(fsync, fd))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: refusing(fdatasync, fd))
+    await run(Generation(tmp_path))
+    assert refused > 5
+    segments, finished = manifest(Generation(tmp_path))
+    # A line whose sync failed may stand twice.
+    assert finished >= 1
+    assert {(s.playlist, s.index): s for s in segments} == {(s.playlist, s.index): s for s in manifest(done)[0]}
+    assert not list((tmp_path / "spool").glob(".writing-*"))
 
 
 def test_damage_in_the_middle_is_passed_over(tmp_path: Path) -> None:
