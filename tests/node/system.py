@@ -126,12 +126,12 @@ class NodeSystem:
         clip = generate(look_of(user), Path("/tmp") / f"rokuga-media-{os.getuid()}")
         return Publisher(self.config.janus, room, user, clip)
 
-    async def create(self, room: str) -> str:
+    async def create(self, room: str, heartbeat_timeout: float = 3) -> str:
         """A task that records ``room``; its id."""
         task_id = f"t{uuid.uuid4().hex}"
         params = Params(sdk_app_id=APP, room_id=room, room_id_type=0, user_id="recorder", max_idle_time=30, segment_seconds=4)
         target = StoreTarget(0, "ap-test", self.seaweed.bucket, self.seaweed.access_key, self.seaweed.secret_key, ["calls"])
-        await self.tasks.create(TaskInput(task_id, params, target, "sig", self.config.recorder.heartbeat_timeout), 10, 72)
+        await self.tasks.create(TaskInput(task_id, params, target, "sig", heartbeat_timeout), 10, 72)
         return task_id
 
     async def describe(self, task_id: str) -> Description:

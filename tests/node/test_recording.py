@@ -1,11 +1,15 @@
 """A node on the real parts: it records, and it survives what can happen to it and its children."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
+from rokuga.folders import Generation
+from rokuga.node.keep import SEALED, journal_end
 from rokuga.storage import spool
 from tests.node.system import NodeSystem, check_closed, until
 
@@ -32,3 +36,135 @@ async def test_a_recording_reaches_the_bucket(system: NodeSystem) -> None:
     check_closed(objects)
     assert {name.split("_")[-1] for name in objects if name.endswith(".m3u8")} == {"audio.m3u8", "video.m3u8"}
     assert not list(generation.spool.glob("*.ts"))
+
+
+async def recording(system: NodeSystem, room: str, segments: int = 1, heartbeat_timeout: float = 3) -> tuple[str, Generation]:
+    """A task of which ``segments`` were cut."""
+    task_id = await system.create(room, heartbeat_timeout)
+    generation = system.data.generation(task_id, 0)
+    await more_segments(generation, segments)
+    return task_id, generation
+
+
+async def more_segments(generation: Generation, count: int) -> None:
+    """Wait until so many more were cut."""
+    before = cut(generation)
+    await until(lambda: cut(generation) >= before + count, 60, f"{count} more segments")
+
+
+async def another(system: NodeSystem, generation: Generation, name: str, before: int) -> None:
+    """Wait until that process runs again."""
+    await until(lambda: system.pid(generation, name) not in (0, before), 30, f"another {name}")
+
+
+def cut(generation: Generation) -> int:
+    return sum(1 for _ in spool.read_manifest(generation.spool))
+
+
+def done(generation: Generation) -> bool:
+    return b'"done": true' in generation.order.read_bytes()
+
+
+async def test_capture_and_render_killed(system: NodeSystem) -> None:
+    async with system.publisher("room", "alice"):
+        task_id, generation = await recording(system, "room")
+        for name in ("render", "capture"):
+            before = system.pid(generation, name)
+            assert before
+            system.kill(generation, name)
+            await another(system, generation, name, before)
+            await more_segments(generation, 2)
+        await system.stop_task(task_id)
+    await until(lambda: done(generation), 60, "everything uploaded")
+    check_closed(await system.objects(task_id))
+    assert not system.data.generation(task_id, 1).folder.exists()
+    assert len({p.name for p in generation.journal.glob("*.rj")}) >= 2
+
+
+async def test_a_killed_node_is_no_event(system: NodeSystem) -> None:
+    """The next node finds capture alive, gets the keys again, and goes on in the same generation."""
+    async with system.publisher("room", "alice"):
+        task_id, generation = await recording(system, "room", heartbeat_timeout=20)
+        capture = system.pid(generation, "capture")
+        system.kill_node()
+        await asyncio.sleep(1)
+        system.start_node()
+        await more_segments(generation, 4)
+        assert system.pid(generation, "capture") == capture
+        await system.stop_task(task_id)
+    await until(lambda: done(generation), 60, "everything uploaded")
+    check_closed(await system.objects(task_id))
+    assert not system.data.generation(task_id, 1).folder.exists()
+    assert [e.leave_code for e in [journal_end(generation.journal)] if e] == [0]
+
+
+async def test_a_node_that_is_told_to_end_leaves_in_order(system: NodeSystem) -> None:
+    async with system.publisher("room", "alice"):
+        task_id, generation = await recording(system, "room")
+        assert await system.stop_node() == 0
+    end = journal_end(generation.journal)
+    assert end is not None
+    assert end.leave_code == 3
+    assert done(generation)
+    check_closed(await system.objects(task_id))
+    assert not system.pid(generation, "capture")
+    assert not system.pid(generation, "render")
+
+
+async def test_what_a_store_does_not_take_goes_up_when_it_is_back(system: NodeSystem) -> None:
+    """The store is away when the node ends; the next node gets the keys for what is left."""
+    async with system.publisher("room", "alice"):
+        task_id, generation = await recording(system, "room")
+        await system.seaweed.stop()
+        await more_segments(generation, 2)
+        assert await system.stop_node() == 0
+    assert not done(generation)
+    assert "left in the spool" in (system.data.logs / "node.log").read_text()
+    await system.seaweed.start()
+    system.start_node()
+    await until(lambda: done(generation), 120, "everything uploaded")
+    check_closed(await system.objects(task_id))
+    await secrets_nowhere(system)
+
+
+async def test_a_node_that_was_away_too_long_is_replaced_and_its_files_are_saved(system: NodeSystem) -> None:
+    """Node and capture die together: the task goes on in another generation, and the first one's media goes up with late keys."""
+    async with system.publisher("room", "alice"):
+        task_id, generation = await recording(system, "room")
+        system.kill_node()
+        system.kill(generation, "capture")
+        system.kill(generation, "render")
+        system.start_node()
+        second = system.data.generation(task_id, 1)
+        await until(lambda: cut(second) >= 1, 90, "a segment of the second generation")
+        await system.stop_task(task_id)
+    await until(lambda: done(generation) and done(second), 90, "everything uploaded")
+    objects = await system.objects(task_id)
+    check_closed(objects)
+    assert sum(name.startswith("ha1_") for name in objects if name.endswith(".m3u8")) == 2
+    assert sum(not name.startswith("ha1_") for name in objects if name.endswith(".m3u8")) == 2
+    end = journal_end(generation.journal)
+    assert end is not None
+    assert end.leave_code == SEALED
+
+
+async def test_a_recorder_that_cannot_start_leaves_nothing(system: NodeSystem) -> None:
+    """The bot's id is a user's: 301 Status 1, no process, no folder."""
+    async with system.publisher("room", "recorder"):
+        task_id = await system.create("room")
+        handle = system.client.get_workflow_handle(task_id)
+        deadline = time.monotonic() + 60
+        while (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+            assert time.monotonic() < deadline, "the task does not end"
+            await asyncio.sleep(0.1)
+        generation = system.data.generation(task_id, 0)
+        await until(lambda: not generation.folder.exists(), 10, "the folder's removal")
+    assert '"start failed"' in (system.data.logs / "node.log").read_text()
+
+
+async def secrets_nowhere(system: NodeSystem) -> None:
+    """No secret key in any file that a node, capture or render wrote."""
+    secret = system.seaweed.secret_key.encode()
+    for path in system.data.root.rglob("*"):
+        if path.is_file():
+            assert secret not in path.read_bytes(), path

@@ -53,6 +53,12 @@ class Heart:
                 self._fence(True)
             await asyncio.sleep(max(0.1, BEAT_SECONDS - (clock.monotonic_ns() - began) / 1e9))
 
+    async def renounce(self, error: ApplicationError) -> None:
+        """Fail the activity that waited so far, so that another one comes and adopts."""
+        token, self._token = self._token, b""
+        if token:
+            await self._tell(token, error)
+
     async def complete(self) -> None:
         """The activity is done. Returns when the orchestrator knows, or does not ask any more."""
         await self._finish(None)
@@ -82,22 +88,27 @@ class Heart:
         told = b""
         while self._token != told:
             token = self._token
-            handle = self._client.get_async_activity_handle(task_token=token)
-            limit = timedelta(seconds=RPC_SECONDS)
+            await self._tell(token, error)
+            told = token
+
+    async def _tell(self, token: bytes, error: ApplicationError | None) -> None:
+        """Until the orchestrator has taken it, or does not know that activity."""
+        handle = self._client.get_async_activity_handle(task_token=token)
+        limit = timedelta(seconds=RPC_SECONDS)
+        while True:
             try:
                 if error is None:
                     await handle.complete(None, rpc_timeout=limit)
                 else:
                     await handle.fail(error, rpc_timeout=limit)
-                told = token
+                return
             except AsyncActivityCancelledError:
-                told = token
+                return
             except RPCError as failure:
                 if failure.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-                    told = token
-                    continue
-                self._log.warning("the end of a recording could not be told yet", status=failure.status.name)
-                await asyncio.sleep(BEAT_SECONDS)
+                    return
+                self._log.warning("the end of an activity could not be told yet", status=failure.status.name)
+            await asyncio.sleep(BEAT_SECONDS)
 
     def _heard(self) -> None:
         self._heard_ns = clock.monotonic_ns()

@@ -170,6 +170,10 @@ class Recorder:
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self.outbox.run()), group.create_task(self._heart.run())]
+                if not self._aimed.is_set():
+                    # Keys come only with a new `record`, and that only when the one that waits has failed.
+                    needed = ApplicationError("the node was started again and needs the keys", type="KeysNeeded", non_retryable=True)
+                    helpers.append(group.create_task(self._heart.renounce(needed)))
                 await self._work()
                 for helper in helpers:
                     helper.cancel()
