@@ -91,15 +91,23 @@ async def test_what_cannot_be_repaired_is_named_and_a_keyframe_asked_for(janus: 
 
 
 class Explosive(H264Depacketizer):
-    """Has a bug that shows at the 20th packet of the first track it is used for."""
+    """Has a bug that shows at the 20th packet of the first track that it is used for, and from then on."""
 
-    packets = 0
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Explosive.made += 1
+        self.fuse = 20 if Explosive.made == 1 else -1
 
     def push(self, packet: Packet) -> Output:
-        Explosive.packets += 1
-        if Explosive.packets == 20:
+        self.fuse -= 1
+        return super().push(packet) if self.fuse else self.flush()
+
+    def flush(self) -> Output:
+        if self.fuse == 0:
             raise ZeroDivisionError("a bug")
-        return super().push(packet)
+        return super().flush()
 
 
 async def test_a_bug_in_one_stream_ends_no_other_and_the_stream_begins_again(

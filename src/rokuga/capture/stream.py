@@ -1,17 +1,14 @@
 """Receiving one stream: its subscription, its transport, its tracks; begun again a second after whatever went wrong."""
 
 import asyncio
-import secrets
-from dataclasses import replace
 from typing import Any
 
-from rokuga import clock
-from rokuga.capture import rtcp, rtp
-from rokuga.capture.sdp import Codec, Local, Media, Offer, SdpError, make_answer, parse_offer
-from rokuga.capture.track import DEPACKETIZERS, Setting, Track
-from rokuga.capture.transport import MediaTransport, TransportError
+from rokuga.capture.attempt import Attempt
+from rokuga.capture.sdp import SdpError
+from rokuga.capture.track import Setting, Track
+from rokuga.capture.transport import TransportError
 from rokuga.errors import RoomError
-from rokuga.room.protocol import Room, Stream, Subscription
+from rokuga.room.protocol import Room, Stream
 
 RETRY_SECONDS = 1.0
 NOT_YET_SECONDS = 0.1
@@ -20,18 +17,18 @@ NOT_YET = 428
 
 
 class Receiver:
-    """Owns one stream from being wanted to being not. ``start``, then ``tick`` every 20 ms, ``update``, ``close``.
+    """Owns one stream from being wanted to being not. ``start``, then ``tick`` every 20 ms, ``update``, ``end``.
 
     Whatever fails in it is logged, ends its tracks with the cause link-lost, and is tried again; nothing reaches other streams.
     """
 
     def __init__(self, room: Room, stream: Stream, setting: Setting) -> None:
-        self.setting = setting
-        self.log: Any = setting.log.bind(user=stream.user_id, media=stream.media_id)
+        self._setting = setting
+        self._log: Any = setting.log.bind(user=stream.user_id, media=stream.media_id)
         self._room = room
         self._stream = stream
         self._task: asyncio.Task[None] | None = None
-        self._attempt: _Attempt | None = None
+        self._attempt: Attempt | None = None
 
     @property
     def stream(self) -> Stream:
@@ -74,15 +71,14 @@ class Receiver:
             try:
                 try:
                     await self._serve()
-                    self.log.info("subscription over")
+                    self._log.info("subscription over")
                 except RoomError as error:
                     if error.code == NOT_YET:
                         pause = NOT_YET_SECONDS
                     else:
-                        self.log.warning("cannot subscribe", error=str(error))
-                except Exception as error:
-                    # One stream's trouble, whatever it is, must not reach the others.
-                    self.log.warning("stream failed", error=repr(error), exc_info=None if is_weather(error) else error)
+                        self._log.warning("cannot subscribe", error=str(error))
+                except Exception as error:  # noqa: BLE001 one stream's trouble, whatever it is, must not reach the others
+                    self._log.warning("stream failed", error=repr(error), exc_info=None if is_weather(error) else error)
                 # If the publisher has left, the room says so now, and the tracks are closed with that cause.
                 await asyncio.sleep(pause)
             finally:
@@ -90,15 +86,20 @@ class Receiver:
 
     async def _serve(self) -> None:
         subscription = await self._room.subscribe(self._stream)
-        self.setting.past["subscriptions"] += 1
-        self._attempt = _Attempt(subscription, self)
+        self._setting.past["subscriptions"] += 1
+        self._attempt = Attempt(subscription, self._setting, self._log)
+        if self._stream != subscription.stream:
+            self._attempt.want(self._stream, "unpublished")  # it changed meanwhile
         await self._attempt.serve()
 
     async def _give_up(self) -> None:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.end_tracks("link-lost")
-            await attempt.close()
+            try:
+                await attempt.close()
+            except Exception as error:  # noqa: BLE001 as above: a new attempt owes nothing to this one
+                self._log.error("cannot close a subscription", exc_info=error)
 
 
 def is_weather(error: BaseException) -> bool:
@@ -106,157 +107,3 @@ def is_weather(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(is_weather(e) for e in error.exceptions)
     return isinstance(error, RoomError | SdpError | TransportError)
-
-
-class _Attempt:
-    """One subscription with its transport, from its first offer to its end."""
-
-    def __init__(self, subscription: Subscription, receiver: Receiver) -> None:
-        self.tracks: dict[str, Track] = {}
-        """open tracks by mid"""
-        self._receiver = receiver
-        self._log = receiver.log
-        self._subscription = subscription
-        self._transport = MediaTransport(receiver.setting.certificate, self._packet)
-        self._local: Local | None = None
-        self._connected = False
-        self._ssrcs: dict[int, tuple[Track, bool]] = {}
-        self._own_ssrcs: dict[str, int] = {}
-        self._refused: set[str] = set()
-        self._wanted = asyncio.Event()
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._cause = "unpublished"
-        self.malformed = 0
-        self.unknown = 0
-        """packets of an SSRC that no offer named"""
-
-    async def serve(self) -> None:
-        """Answer offers until the subscription is over. Raises what goes wrong, as an exception group."""
-        async with asyncio.TaskGroup() as group:
-            waits = (self._updates(), self._watch(self._transport.lost), self._watch(self._failed))
-            helpers = [group.create_task(wait) for wait in waits]
-            if self._subscription.stream != self._receiver.stream:
-                self._wanted.set()
-            async for text in self._subscription.offers():
-                await self._negotiate(parse_offer(text))
-            for helper in helpers:
-                helper.cancel()
-
-    def tick(self) -> None:
-        if self._failed.done():
-            return
-        try:
-            self._transport.drain()
-            if not self._connected:
-                return
-            now, utc = clock.monotonic_ns(), clock.utc_ns()
-            for track in list(self.tracks.values()):
-                for datagram in track.tick(now, utc):
-                    self._transport.send_rtcp(datagram)
-        except Exception as error:  # noqa: BLE001 ends this attempt, with a trace in the log
-            self._failed.set_exception(error)
-
-    def want(self, stream: Stream, cause: str) -> None:
-        """Close the tracks that ``stream`` has no more, and renegotiate for the others."""
-        self._cause = cause
-        for mid, track in list(self.tracks.items()):
-            if getattr(stream, track.media.kind) is None:
-                self._end_track(mid, cause)
-        self._wanted.set()
-
-    def end_tracks(self, cause: str) -> None:
-        """The last packets that are in the socket belong to the tracks, too."""
-        if self._connected and not self._failed.done():
-            self.tick()
-        for mid in list(self.tracks):
-            self._end_track(mid, cause)
-
-    async def close(self) -> None:
-        if not self._failed.done():
-            self._failed.cancel()
-        elif not self._failed.cancelled():
-            self._failed.exception()
-        dropped = {"malformed": self.malformed, "unknown_ssrc": self.unknown, "undecipherable": self._transport.undecipherable}
-        if any(dropped.values()):
-            self._log.info("packets dropped", **dropped)
-        await self._transport.close()
-        await self._subscription.close()
-
-    async def _watch(self, future: asyncio.Future[None]) -> None:
-        await asyncio.shield(future)
-
-    async def _updates(self) -> None:
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            await self._subscription.update(self._receiver.stream)
-
-    async def _negotiate(self, offer: Offer) -> None:
-        accept: dict[str, tuple[int, int]] = {}
-        chosen: dict[str, tuple[Media, Codec]] = {}
-        for media in offer.media:
-            codec = self._choose(media)
-            if codec is not None:
-                own = self._own_ssrcs.setdefault(media.mid, secrets.randbelow(0xFFFFFFFE) + 1)
-                accept[media.mid] = codec.payload_type, own
-                chosen[media.mid] = media, codec
-        for mid, track in list(self.tracks.items()):
-            if mid not in chosen:
-                self._end_track(mid, self._cause)
-            elif (replace(chosen[mid][0], codecs=()), chosen[mid][1]) != (replace(track.media, codecs=()), track.codec):
-                self._end_track(mid, "replaced")
-        first = self._local is None
-        if self._local is None:
-            self._local = self._transport.open(offer)
-        await self._subscription.answer(make_answer(offer, self._local, accept))
-        if first:
-            await self._transport.connect(offer)
-            self._connected = True
-        self._cause = "unpublished"
-        for mid, (media, codec) in chosen.items():
-            if mid not in self.tracks and getattr(self._receiver.stream, media.kind) is not None:
-                self._begin_track(media, codec)
-        self.tick()  # the first report at once: Janus keeps nothing for us before it
-
-    def _choose(self, media: Media) -> Codec | None:
-        if not media.active or getattr(self._receiver.stream, media.kind, None) is None:
-            return None
-        codec = next((c for c in media.codecs if c.name in DEPACKETIZERS), None)
-        if codec is None:
-            names = "/".join(sorted({c.name for c in media.codecs if c.apt < 0}))
-            if names not in self._refused:
-                self._refused.add(names)
-                self._log.error("codec cannot be recorded", kind=media.kind, codec=names)
-        return codec
-
-    def _begin_track(self, media: Media, codec: Codec) -> None:
-        receiver = self._receiver
-        track = Track(receiver.setting, receiver.stream, media, codec, self._own_ssrcs[media.mid], self._log)
-        self.tracks[media.mid] = track
-        self._ssrcs[media.ssrc] = track, False
-        if media.rtx_ssrc:
-            self._ssrcs[media.rtx_ssrc] = track, True
-
-    def _end_track(self, mid: str, cause: str) -> None:
-        track = self.tracks.pop(mid)
-        self._ssrcs = {ssrc: entry for ssrc, entry in self._ssrcs.items() if entry[0] is not track}
-        track.close(cause)
-
-    def _packet(self, data: bytes, arrival_ns: int, control: bool) -> None:
-        if control:
-            for report in rtcp.sender_reports(data):
-                entry = self._ssrcs.get(report.ssrc)
-                if entry is not None and not entry[1]:
-                    entry[0].sender_report(report, arrival_ns)
-            return
-        try:
-            packet = rtp.parse(data)
-            entry = self._ssrcs.get(packet.ssrc)
-            if entry is None:
-                self.unknown += 1
-            elif entry[1]:
-                entry[0].rtx(packet, arrival_ns)
-            else:
-                entry[0].rtp(packet, arrival_ns)
-        except rtp.MalformedPacket:
-            self.malformed += 1

@@ -102,10 +102,13 @@ class Track:
                 datagrams.append(rtcp.pli(self.own_ssrc, self.media.ssrc))
         return datagrams
 
-    def close(self, cause: str) -> None:
-        """Journal what is held, with its holes given up, and close the journal track."""
+    def flush(self) -> None:
+        """Journal what is held, with its holes given up."""
         self._journal_events(self._buffer.flush())
         self._journal_output(self._depacketizer.flush())
+
+    def close(self, cause: str) -> None:
+        """Close the journal track."""
         self._journal.append(TrackClosed(self._number, cause))
         self._setting.past.update(self.counters)
         c = self._buffer.counters
