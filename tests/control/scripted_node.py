@@ -133,6 +133,10 @@ class ScriptedNode:
 
     # What the test tells it to do
 
+    def of(self, task_id: str) -> list[RecordOrder]:
+        """The records of that task, adoptions included."""
+        return [o for o in self.orders if o.task_id == task_id]
+
     async def report(self, key: Key, kind: str, ms: int = 0, **payload: Any) -> Report:
         """Signal a report, numbered."""
         report = self.said(key, kind, ms, **payload)

@@ -26,9 +26,12 @@ from rokuga.control.signals import app_id
 from rokuga.control.task import NOT_FOUND, ModifyOrder, TaskWorkflow
 from rokuga.errors import ApiError, Fault
 
-SHORT = timedelta(seconds=2)
-"""For admission, start and query each; an update takes the node's second and a half on top."""
+CREATE = timedelta(seconds=5)
+"""Admission and start together."""
+QUERY = timedelta(seconds=2)
 UPDATE = timedelta(seconds=5)
+"""Modify and Delete: the node's queue (1 s) and answer (3 s) are in it."""
+UNDO_CALL = timedelta(seconds=5)
 UNDO_SECONDS = 60
 
 _log = structlog.get_logger(__name__)
@@ -53,8 +56,9 @@ class TaskClient:
         """
         task = dataclasses.replace(task, expires_ms=clock.utc_ms() + expire_hours * 3_600_000)
         try:
-            await self._admit(task, max_tasks)
-            await self._start(task)
+            async with asyncio.timeout(CREATE.total_seconds()):
+                await self._admit(task, max_tasks)
+                await self._start(task)
         except (RPCError, TimeoutError) as error:
             self._begin_undo(task)
             raise self._failed(task.task_id, error) from None
@@ -66,9 +70,9 @@ class TaskClient:
         """Raises ApiError ResourceNotFound (ended, expired, another app's), InternalError.CRInternalError."""
         handle = self._handle(task_id)
         try:
-            async with asyncio.timeout(SHORT.total_seconds()):
+            async with asyncio.timeout(QUERY.total_seconds()):
                 found: Description = await handle.query(
-                    TaskWorkflow.describe, reject_condition=QueryRejectCondition.NOT_OPEN, rpc_timeout=SHORT
+                    TaskWorkflow.describe, reject_condition=QueryRejectCondition.NOT_OPEN, rpc_timeout=QUERY
                 )
         except (WorkflowQueryRejectedError, WorkflowQueryFailedError):
             raise _not_found(task_id) from None
@@ -90,21 +94,6 @@ class TaskClient:
         """Wait until failed Creates are undone: before the process ends, for UNDO_SECONDS at most."""
         await asyncio.gather(*self._undoing)
 
-    async def _start(self, task: TaskInput) -> None:
-        try:
-            async with asyncio.timeout(SHORT.total_seconds()):
-                await self._client.start_workflow(
-                    TaskWorkflow.run,
-                    task,
-                    id=task.task_id,
-                    task_queue=CONTROL_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    rpc_timeout=SHORT,
-                )
-        except WorkflowAlreadyStartedError as error:
-            # Not ours: neither to be stopped nor its slot to be given back.
-            raise self._failed(task.task_id, error) from None
-
     async def _admit(self, task: TaskInput, limit: int) -> None:
         start = WithStartWorkflowOperation(
             AppWorkflow.run,
@@ -114,16 +103,30 @@ class TaskClient:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         try:
-            async with asyncio.timeout(SHORT.total_seconds()):
-                await self._client.execute_update_with_start_workflow(
-                    AppWorkflow.admit, Admit(task.task_id, limit), id=task.task_id, start_workflow_operation=start, rpc_timeout=SHORT
-                )
+            await self._client.execute_update_with_start_workflow(
+                AppWorkflow.admit, Admit(task.task_id, limit), id=task.task_id, start_workflow_operation=start, rpc_timeout=CREATE
+            )
         except WorkflowUpdateFailedError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == FULL:
                 raise ApiError(FULL, f"the app's limit: {error.cause.message}; end one, or ask for a higher max_tasks") from None
             raise self._failed(task.task_id, error.cause) from None
         except WorkflowUpdateRPCTimeoutOrCancelledError:
+            # The SDK's word for a cancellation, too: by our time limit or by the caller's.
             raise TimeoutError("admission") from None
+
+    async def _start(self, task: TaskInput) -> None:
+        try:
+            await self._client.start_workflow(
+                TaskWorkflow.run,
+                task,
+                id=task.task_id,
+                task_queue=CONTROL_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                rpc_timeout=CREATE,
+            )
+        except WorkflowAlreadyStartedError as error:
+            # Not ours: neither to be stopped nor its slot to be given back.
+            raise self._failed(task.task_id, error) from None
 
     async def _update(self, task_id: str, request_id: str, update: Any, argument: Any) -> None:
         handle = self._handle(task_id)
@@ -155,7 +158,7 @@ class TaskClient:
     async def _signal(self, workflow_id: str, name: str, *args: Any) -> None:
         while True:
             try:
-                await self._client.get_workflow_handle(workflow_id).signal(name, args=args, rpc_timeout=SHORT)
+                await self._client.get_workflow_handle(workflow_id).signal(name, args=args, rpc_timeout=UNDO_CALL)
             except RPCError as error:
                 if error.status != RPCStatusCode.NOT_FOUND:
                     await asyncio.sleep(1)

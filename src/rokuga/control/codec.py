@@ -7,6 +7,8 @@ What stays readable: workflow, activity and queue names, workflow ids, times, an
 import base64
 import binascii
 import dataclasses
+import functools
+import logging
 import os
 from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from rokuga.config import Temporal
 from rokuga.errors import ConfigError, RokugaError
@@ -70,8 +73,15 @@ def data_converter(key: bytes) -> DataConverter:
     )
 
 
+@functools.cache
+def _runtime() -> Runtime:
+    """One a process. The SDK's core would write its warnings to stdout; they go to the process' log instead."""
+    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"), append_target_to_name=False)
+    logs = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding)
+    return Runtime(telemetry=TelemetryConfig(logging=logs))
+
+
 async def connect(config: Temporal, address: str) -> Client:
     """Connect to the Temporal at ``address`` (host:port). Raises ConfigError (key), RuntimeError (nobody answers there)."""
-    return await Client.connect(
-        address, namespace=config.namespace, data_converter=data_converter(payload_key(config.payload_key.get_secret_value()))
-    )
+    converter = data_converter(payload_key(config.payload_key.get_secret_value()))
+    return await Client.connect(address, namespace=config.namespace, data_converter=converter, runtime=_runtime())

@@ -28,7 +28,7 @@ SIGNALS_PER_RUN = 5000
 """Temporal's limit is 10,000."""
 ORDER_SECONDS = 3
 """For a node to carry out ``apply`` or ``halt``, once taken."""
-STEER_SECONDS = (5, 60)
+STEER_SECONDS = (2, 60)
 """Between attempts to tell a node what it did not take: at first, at most."""
 
 
