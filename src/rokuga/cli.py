@@ -104,7 +104,7 @@ def _role(name: str, config: Path | None, data: Path, effective: int | None) -> 
     logs.configure(name, DataFolder(data).logs)
     logger = structlog.get_logger(__name__)
     try:
-        asyncio.run(until_signal(ROLES[name], loaded, data))
+        asyncio.run(until_signal(ROLES[name](loaded, data)))
     except ConfigError as error:
         _refuse(error.problems)
     except Exception:
@@ -196,6 +196,7 @@ def publish(
     from rokuga import running
     from rokuga.errors import RokugaError
     from rokuga.publish import run
+    from rokuga.roles import until_signal
 
     section = _load(config, data.absolute(), "up").janus
     url = janus or section.url or running.read(data).get("janus", "")
@@ -203,9 +204,7 @@ def publish(
         _refuse(["--janus: no `rokuga up` runs on --data, and janus.url is empty"])
     section = section.model_copy(update={"url": url})
     try:
-        asyncio.run(run(section, room, user, file=file, aux=aux, audio=audio, video=video, seconds=seconds))
-    except KeyboardInterrupt:
-        pass
+        asyncio.run(until_signal(run(section, room, user, file=file, aux=aux, audio=audio, video=video, seconds=seconds)))
     except (RokugaError, OSError) as error:
         print(f"rokuga: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -222,11 +221,7 @@ def demo(
 
     from rokuga.demo.run import demo as show
 
-    try:
-        code = asyncio.run(show(data, seconds, keep))
-    except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
+    raise typer.Exit(asyncio.run(show(data, seconds, keep)))
 
 
 @app.command()

@@ -12,9 +12,9 @@ from rokuga.folders import DataFolder
 Main = Callable[[Config, Path], Coroutine[Any, Any, None]]
 
 
-async def until_signal(main: Main, config: Config, data: Path) -> None:
-    """Run a role's ``main`` and cancel it at the first SIGTERM or SIGINT; further ones change nothing. Raises what ends it before."""
-    working = asyncio.create_task(main(config, data))
+async def until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` and cancel it at the first SIGTERM or SIGINT; further ones change nothing. Raises what ends it before."""
+    working = asyncio.create_task(work)
     stopping = asyncio.Event()
 
     def stop() -> None:

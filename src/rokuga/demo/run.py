@@ -33,6 +33,8 @@ GONE_SECONDS = 70.0
 MISSING_SECONDS = 5.0
 """A recording may be this much shorter than the time for which it ran."""
 LINK_SECONDS = 7 * 86400
+INTERRUPTED = 130
+"""Exit code after a signal, as shells have it."""
 
 
 @dataclass(frozen=True)
@@ -236,15 +238,20 @@ class Demo:
 
 
 async def demo(data: Path | None, seconds: float, keep: bool) -> int:
-    """Run the demo; the exit code. An error at any step is told as a failed check."""
+    """Run the demo; the exit code. An error at any step is told as a failed check; a signal ends it, system and all."""
     from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
     from rokuga.errors import RokugaError
 
     folder = (data or Path(tempfile.mkdtemp(prefix="rokuga-demo-"))).absolute()
     logs.configure("demo", DataFolder(folder).logs)
+    working = asyncio.create_task(Demo(folder, seconds).run(keep))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
     try:
-        return await Demo(folder, seconds).run(keep)
+        return await working
+    except asyncio.CancelledError:
+        return INTERRUPTED
     except (RokugaError, OSError) as error:
         told = str(error)
     except TencentCloudSDKException as error:
