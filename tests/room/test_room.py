@@ -184,7 +184,7 @@ async def test_a_bot_of_ours_that_holds_the_id_is_sent_away_but_not_a_user(janus
     config = changed(janus.config, room_secret="ours")
     async with open_room(config, "r", 0, "bot") as old, watching(old) as watch, open_room(config, "r", 0, "bot") as new:
         await watch.until(lambda w: w.gone)
-        assert watch.gone == Gone("kicked")
+        assert watch.gone == Gone("replaced")
         async with watching(new) as other, room_user(janus.config, "r", "x"):
             await other.until(lambda w: w.users == {"x": 0})
             with pytest.raises(RoomError, match="x is a user in the room"):

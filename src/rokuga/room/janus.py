@@ -19,6 +19,8 @@ POLL_SECONDS = 2.0
 """How often participants are listed in a room that does not tell who joins."""
 OUST_SECONDS = 2.0
 """How long the bot's id may take to become free."""
+SUCCESSOR_SECONDS = 1.0
+"""How long it may take until who took the bot's id over is seen under it; only an event that we were kicked waits for it."""
 INBOX = 4096
 ROOM_EXISTS, ID_SYNTAX, ID_TAKEN = 427, 430, 436
 _log = structlog.get_logger(__name__)
@@ -87,6 +89,8 @@ class JanusRoom:
                 participants = None
             for item in got:
                 for change in [item] if isinstance(item, Gone) else self._model.event(item):
+                    if change == Gone("kicked") and await self._succeeded():
+                        change = Gone("replaced")
                     yield change
                     if isinstance(change, Gone):
                         return
@@ -177,6 +181,19 @@ class JanusRoom:
             if participant.get("display") in (self._bot, BOT_PREFIX + self._bot) if self._by_display else participant["id"] == self._bot:
                 return participant
         return None
+
+    async def _succeeded(self) -> bool:
+        """Whether it was another of our bots that had us kicked: it joins under our id as soon as that is free."""
+        deadline = asyncio.get_running_loop().time() + SUCCESSOR_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                holder = await self._holder()
+            except RoomError:
+                return False
+            if holder is not None:
+                return holder.get("display") == BOT_PREFIX + self._bot
+            await asyncio.sleep(0.1)
+        return False
 
     async def _kick(self, feed: Feed) -> None:
         try:
