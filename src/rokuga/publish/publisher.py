@@ -21,6 +21,7 @@ Source = Literal["audio", "video", "aux"]
 """Microphone, camera, screen."""
 SOURCES: tuple[Source, ...] = ("audio", "video", "aux")
 CONNECT_SECONDS = 20.0
+FLUSH_SECONDS = 0.2
 _ROOM_EXISTS = 427
 
 
@@ -188,22 +189,23 @@ class Publisher:
 
     async def unpublish(self) -> None:
         """Stop publishing altogether and stay in the room. ``publish`` begins anew; the clip's time has gone on meanwhile."""
-        self._silence()
+        await self._silence()
         await self._handle.request({"request": "unpublish"})
         await self._hang_up()
 
     async def leave(self) -> None:
         """Leave the room and stay connected; ``join`` and ``publish`` come back."""
-        self._silence()
+        await self._silence()
         await self._handle.request({"request": "leave"})
         await self._hang_up()
         await self._handle.detach()
         self._handle = await self._session.attach(self)
 
-    def _silence(self) -> None:
-        """All that was sent before shall be relayed; what follows the request would be lost."""
+    async def _silence(self) -> None:
+        """What was sent shall be relayed: media and requests take different ways, and a request that overtakes them ends all."""
         for track in self._tracks.values():
             track.paused = True
+        await asyncio.sleep(FLUSH_SECONDS)
 
     async def drop(self) -> None:
         """Vanish: the connections are closed without a word."""
