@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from rokuga import ipc
-from rokuga.capture import main, track
+from rokuga.capture import main, recording, track
 from rokuga.capture.buffer import Packet
 from rokuga.capture.depacketize import AudioDepacketizer, Output
 from rokuga.capture.h264 import H264Depacketizer
@@ -31,27 +31,27 @@ async def record_badly(janus: EmbeddedJanus, folder: Path, make: Callable[[], Ba
     """Record the room for a while with a bad network per stream."""
     async with open_room(janus.config, "room", 0, "bot") as room, JournalWriter(folder, "task", 0) as journal:
         bad = BadRoom(room, make)
-        recording = Recording(journal, PARAMS, 1, structlog.get_logger())
-        following = asyncio.create_task(recording.follow(bad))
-        async with ticking(recording.tick):
-            await until(lambda: recording.tracks >= 2)
+        recorded = Recording(journal, PARAMS, 1, structlog.get_logger())
+        following = asyncio.create_task(recorded.follow(bad))
+        async with ticking(recorded.tick):
+            await until(lambda: recorded.tracks >= 2)
             await asyncio.sleep(seconds)
             for network in bad.networks:
                 network.calm()
             await asyncio.sleep(1.5)  # what was lost last is repaired
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        recording.end("end")
-        await recording.settle()
-        return recording, bad
+        recorded.end("end")
+        await recorded.settle()
+        return recorded, bad
 
 
 async def test_losses_are_repaired_from_the_first_packet_on(janus: EmbeddedJanus, clips: Clips, tmp_path: Path) -> None:
     """5 % of everything, retransmissions too, and a burst of 20 packets every 3 s, on a connection of less than 1 ms."""
     async with Publisher(janus.config, "room", "alice", clips["alice"], keep=True) as alice:
-        recording, room = await record_badly(janus, tmp_path / "j", lambda: BadNetwork(0.05, 1, burst_every=3), 10)
+        recorded, room = await record_badly(janus, tmp_path / "j", lambda: BadNetwork(0.05, 1, burst_every=3), 10)
     dropped = sum(n.dropped for n in room.networks)
-    totals = recording.totals()
+    totals = recorded.totals()
     assert dropped > 80
     assert totals["lost"] == 0
     assert totals["repaired"] > 60
@@ -72,11 +72,11 @@ async def test_what_cannot_be_repaired_is_named_and_a_keyframe_asked_for(janus: 
         outage.loss = 1
         await asyncio.sleep(2)
         outage.loss = 0
-        recording, _ = await task
+        recorded, _ = await task
     journal = Journal(tmp_path / "j")
     losses = journal.of(Loss)
     lost = sum(loss.last_sequence - loss.first_sequence + 1 for loss in losses if loss.cause != "incomplete")
-    assert 0 < recording.totals()["lost"] <= lost
+    assert 0 < recorded.totals()["lost"] <= lost
     assert {loss.cause for loss in losses} <= {"repair-failed", "network"}
     assert "loss" in {asked.reason for asked in journal.of(KeyframeAsked)}
     # Every frame that is there is one that was sent, in order.
@@ -118,13 +118,13 @@ async def test_a_bug_in_one_stream_ends_no_other_and_the_stream_begins_again(
         Publisher(janus.config, "room", "alice", clips["alice"]),
         Publisher(janus.config, "room", "bob", clips["bob"], sources=("audio",), keep=True) as bob,
     ):
-        recording, _ = await record_badly(janus, tmp_path / "j", lambda: BadNetwork(0, 1), 4)
+        recorded, _ = await record_badly(janus, tmp_path / "j", lambda: BadNetwork(0, 1), 4)
     journal = Journal(tmp_path / "j")
     first, again = journal.tracks("alice", "video")
     assert (journal.closed(first), journal.closed(again)) == ("link-lost", "end")
     assert len(journal.frames(again)) > 10
     assert place_in(bob.sent["audio"], journal.frames(journal.track("bob", "audio")), False) is not None
-    assert recording.totals()["subscriptions"] == 3
+    assert recorded.totals()["subscriptions"] == 3
 
 
 class InProcess:
@@ -187,6 +187,21 @@ async def test_a_capture_that_no_node_asks_after_ends_itself(janus: EmbeddedJanu
     capture.writer.close()
     await asyncio.wait_for(capture.task, 30)
     assert capture.journal().records[-1] == End(-1, "orphaned")
+
+
+async def test_the_node_is_told_when_media_flow_and_when_they_cease(
+    janus: EmbeddedJanus, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "FLOW_NS", main.SECOND)
+    capture = InProcess(tmp_path / "g0")
+    await capture.start(janus)
+    async with Publisher(janus.config, "room", "alice", clips["alice"]):
+        assert await asyncio.wait_for(ipc.receive(capture.reader), 30) == {"event": "flow", "active": True}
+        assert capture.journal().of(RoomEvent)
+    assert await asyncio.wait_for(ipc.receive(capture.reader), 30) == {"event": "flow", "active": False}
+    await ipc.send(capture.writer, {"do": "stop", "id": 2, "leave_code": 0, "cause": "test"})
+    await asyncio.wait_for(capture.task, 30)
+    capture.writer.close()
 
 
 async def test_a_folder_has_one_capture(janus: EmbeddedJanus, tmp_path: Path) -> None:
