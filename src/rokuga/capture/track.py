@@ -8,12 +8,15 @@ from typing import Any
 from aiortc import RTCCertificate
 
 from rokuga.capture import rtcp
+from rokuga.capture.av1 import Av1Depacketizer
 from rokuga.capture.buffer import Event, Lost, ReceiveBuffer, Restarted
 from rokuga.capture.depacketize import AccessUnit, AudioDepacketizer, Depacketizer, Output
 from rokuga.capture.h264 import H264Depacketizer
 from rokuga.capture.keyframes import KeyframeAsker
 from rokuga.capture.rtp import RtpPacket
 from rokuga.capture.sdp import Codec, Media
+from rokuga.capture.vp8 import Vp8Depacketizer
+from rokuga.capture.vp9 import Vp9Depacketizer
 from rokuga.journal.records import Frame, KeyframeAsked, Loss, TrackClosed, TrackOpened
 from rokuga.journal.writer import JournalWriter
 from rokuga.room.protocol import Stream
@@ -21,6 +24,9 @@ from rokuga.room.protocol import Stream
 REPORT_NS = 1_000_000_000
 DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {
     "h264": H264Depacketizer,
+    "vp8": Vp8Depacketizer,
+    "vp9": Vp9Depacketizer,
+    "av1": Av1Depacketizer,
     "opus": AudioDepacketizer,
     "pcmu": AudioDepacketizer,
     "pcma": AudioDepacketizer,

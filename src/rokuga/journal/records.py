@@ -96,7 +96,11 @@ class TrackClosed:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One access unit (video: H.264 as Annex B with 4-byte start codes, as it came) or one audio packet's payload.
+    """One picture or one audio packet's payload.
+
+    H.264: the access unit as Annex B with 4-byte start codes, NAL units as they came. VP8 and VP9: the frame as the encoder made it
+    (several spatial layers of VP9: a superframe with its index, of which libvpx shows the last). AV1: the temporal unit as
+    low-overhead bitstream, each OBU with its size, without temporal delimiter.
 
     ``rtp_time`` is unwrapped, in units of the track's clock rate. Arrivals are monotonic ns of its first and last packet.
     """
