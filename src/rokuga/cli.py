@@ -212,7 +212,7 @@ def publish(
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(help="How long to record.", min=12)] = 30,
+    seconds: Annotated[float, typer.Option(help="How long to record.", min=15)] = 30,
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, users included, until Ctrl-C.")] = False,
     data: Annotated[Path | None, typer.Option("--data", help="Folder for everything; without it a fresh temporary one.")] = None,
 ) -> None:

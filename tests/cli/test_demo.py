@@ -12,7 +12,7 @@ import pytest
 from rokuga.demo.verify import verify
 from rokuga.up import lock
 
-SECONDS = 12
+SECONDS = 20
 
 
 def demo(data: Path) -> tuple[int, list[str], dict[str, Any]]:

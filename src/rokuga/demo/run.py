@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 import tempfile
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,10 +159,11 @@ class Demo:
     def _check_list(self, listed: dict[str, Any], outcome: Outcome) -> None:
         if listed["Status"] != "InProgress":
             outcome.failures.append(f"Describe said {listed['Status']} while it recorded")
-        wanted = sorted((user.name, kind) for user in USERS for _, kind in user.expects)
-        found = sorted((file["UserId"], file["TrackType"]) for file in listed["StorageFileList"] or [])
-        if found != wanted:
-            outcome.failures.append(f"Describe listed {found}, not {wanted}")
+        wanted = Counter(f"{user.name} {kind}" for user in USERS for _, kind in user.expects)
+        found = Counter(f"{file['UserId']} {file['TrackType']}" for file in listed["StorageFileList"] or [])
+        for what, which in (("did not list", wanted - found), ("lists too much", found - wanted)):
+            if which:
+                outcome.failures.append(f"Describe {what}: {', '.join(which.elements())}")
 
     async def _check_gone(self, client: Client, outcome: Outcome) -> None:
         from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
