@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from rokuga.control.model import Lists
 from rokuga.folders import Generation
-from rokuga.node.keep import SEALED, journal_end
+from rokuga.journal.reader import Entry, JournalReader
+from rokuga.journal.records import Params
+from rokuga.node.keep import SEALED, Kept, journal_end
 from rokuga.storage import spool
-from tests.node.system import NodeSystem, check_closed, until
+from tests.node.system import APP, NodeSystem, check_closed, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -96,6 +99,40 @@ async def test_a_killed_node_is_no_event(system: NodeSystem) -> None:
     check_closed(await system.objects(task_id))
     assert not system.data.generation(task_id, 1).folder.exists()
     assert [e.leave_code for e in [journal_end(generation.journal)] if e] == [0]
+
+
+async def test_the_orchestrator_away_for_longer_than_its_patience(system: NodeSystem) -> None:
+    """Temporal is killed for longer than the heartbeat timeout: the recording goes on, uploads too once it is back."""
+    async with system.publisher("room", "alice"):
+        task_id, generation = await recording(system, "room")
+        capture = system.pid(generation, "capture")
+        await system.temporal.child.kill()
+        await more_segments(generation, 4)
+        await system.temporal.start()
+        await more_segments(generation, 4)
+        assert system.pid(generation, "capture") == capture
+        await system.stop_task(task_id)
+    await until(lambda: done(generation), 60, "everything uploaded")
+    check_closed(await system.objects(task_id))
+    assert not system.data.generation(task_id, 1).folder.exists()
+
+
+async def test_new_parameters_reach_the_journal(system: NodeSystem) -> None:
+    async with system.publisher("room", "alice"), system.publisher("room", "bob"):
+        task_id, generation = await recording(system, "room", 4)
+        await system.tasks.modify(APP, task_id, "modify-1", Lists(audio_block=["bob"], video_block=["bob"]), {})
+        kept = Kept.load(generation.order)
+        assert kept is not None
+        assert kept.version == 2
+        assert kept.params.lists.audio_block == ["bob"]
+        with JournalReader(generation.journal) as reader:
+            found = [e.record for e in reader.read() if isinstance(e, Entry) and isinstance(e.record, Params)]
+        assert [r.version for r in found] == [1, 2]
+        await system.stop_task(task_id)
+    await until(lambda: done(generation), 60, "everything uploaded")
+    objects = await system.objects(task_id)
+    check_closed(objects)
+    assert len([name for name in objects if name.endswith(".m3u8")]) == 4
 
 
 async def test_a_node_that_is_told_to_end_leaves_in_order(system: NodeSystem) -> None:

@@ -13,10 +13,11 @@ from temporalio.exceptions import ApplicationError
 from rokuga import clock
 from rokuga.control.model import NOTHING_LEFT, ApplyOrder, RecordOrder, Recovered, StopOrder
 from rokuga.folders import Generation
+from rokuga.node.capture import CAPTURE, NotRecording, Outcome
 from rokuga.node.keep import SEALED, Kept, journal_end
 from rokuga.node.link import LinkError
 from rokuga.node.processes import alive, kill
-from rokuga.node.recorder import CAPTURE, RENDER, NotRecording, Outcome, Recorder, Services
+from rokuga.node.recorder import RENDER, Recorder, Services
 
 RESERVED_NS = 10 * 1_000_000_000
 """Between ``place`` and ``record``."""
@@ -64,6 +65,8 @@ class Node:
         key = (order.task_id, order.generation)
         if self._reserved:
             self._reserved.pop()
+        if self.closing:
+            raise _lost()
         recorder = self._recorders.get(key)
         if recorder is not None:
             if not recorder.holds:
@@ -145,7 +148,7 @@ class Node:
     async def watch(self) -> None:
         """Measure the spool, end recordings that nobody waits for, remove journals that were kept long enough."""
         while True:
-            self._spool_bytes = await asyncio.to_thread(_bytes_below, self._services.data.tasks)
+            self._spool_bytes = await asyncio.to_thread(_spooled, self._services.data.tasks)
             for recorder in list(self._recorders.values()):
                 if await recorder.abandoned():
                     self._log.warning("its task is gone", task_id=recorder.kept.task_id, generation=recorder.kept.generation)
@@ -245,13 +248,14 @@ def _lost() -> ApplicationError:
     return ApplicationError("its capture is dead", type="CaptureLost", non_retryable=True)
 
 
-def _bytes_below(folder: Path) -> int:
-    """Bytes of all files below a folder, as far as they stay while we look."""
+def _spooled(tasks: Path) -> int:
+    """Bytes in all spools, as far as they stay while we look."""
     total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (10,000s of files)
-            except FileNotFoundError:
-                continue
+    for spool in tasks.glob("*/g*/spool"):
+        for place, _, names in os.walk(spool):
+            for name in names:
+                try:
+                    total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (10,000s of files)
+                except FileNotFoundError:
+                    continue
     return total

@@ -5,57 +5,34 @@ render the manifest to its Finished, the uploader brings the store up to that. A
 """
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
 import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from rokuga import clock, ipc
-from rokuga.capture.orders import Start, start_message
+from rokuga import clock
 from rokuga.config import Config
 from rokuga.control.model import START_FAILED, ApplyOrder, Beat, RecordOrder
-from rokuga.errors import RokugaError, StoreError
+from rokuga.errors import StoreError
 from rokuga.folders import DataFolder
 from rokuga.node import metrics
+from rokuga.node.capture import Capture, Outcome
 from rokuga.node.heart import Heart
-from rokuga.node.keep import SEALED, Kept, journal_end, manifest_finished, seal
-from rokuga.node.link import CaptureLink, LinkError
+from rokuga.node.keep import Kept, manifest_finished
 from rokuga.node.outbox import Outbox
-from rokuga.node.processes import ProcessError, Zygote, alive, kill
+from rokuga.node.processes import ProcessError, Zygote, alive
 from rokuga.storage.stores import Destination
 from rokuga.storage.uploader import Gate, Slots, Uploader
 
-CAPTURE, RENDER = "capture", "render"
-CONNECT_SECONDS = 10.0
-START_SECONDS = 30.0
-"""For joining the room."""
-STOP_SECONDS = 15.0
-STATUS_SECONDS = 0.5
-RESTARTS = 3
-RESTARTS_NS = 60 * 1_000_000_000
+RENDER = "render"
 PAUSE_SECONDS = 0.5
 PAUSE_LAST_SECONDS = 30.0
+SETTLED_NS = 60 * 1_000_000_000
+"""A render that ran for so long and died did not die of its start."""
 ORPHAN_NS = 60 * 1_000_000_000
 """Nobody has waited for this generation for so long: ask whether its task still exists."""
-
-
-class NotRecording(RokugaError):
-    """This generation is not, not yet or no longer recording here."""
-
-
-class Outcome(StrEnum):
-    """How it went with capture."""
-
-    ENDED = "ended"
-    """the journal has its End"""
-    SEALED = "sealed"
-    """it has one, but not because somebody stopped it: the task needs another generation"""
-    START_FAILED = "start failed"
 
 
 @dataclass(frozen=True)
@@ -77,7 +54,6 @@ class Recorder:
 
     def __init__(self, services: Services, kept: Kept, fresh: bool = False) -> None:
         self._services = services
-        self._fresh = fresh
         self.kept = kept
         self.generation = services.data.generation(kept.task_id, kept.generation)
         self.outbox = Outbox(self.generation.outbox, kept.task_id, kept.generation, services.client)
@@ -88,16 +64,13 @@ class Recorder:
         self._uploader: Uploader | None = None
         timeout = services.config.recorder.heartbeat_timeout
         self._heart = Heart(services.client, kept.token, self._beat, timeout, self._fence)
-        self._link: CaptureLink | None = None
-        self._halt: tuple[int, str] | None = None
-        self._recovering = False
+        self._capture = Capture(self.generation, services.zygote, services.config.janus, self.outbox, lambda: self.kept, fresh)
         self._orders = asyncio.Lock()
-        self._flow: bool | None = None
-        self._flows = 0
         self._last = Beat()
-        self.capturing = True
-        """capture is not known to be out yet"""
+        self.recovering = False
+        """the task has given this generation up"""
         self.outcome: Outcome | None = None
+        """None: capture is not known to be out yet"""
         self.drained = asyncio.Event()
         """the store has everything of this generation"""
         self._log = structlog.get_logger(__name__).bind(task_id=kept.task_id, generation=kept.generation)
@@ -107,7 +80,7 @@ class Recorder:
     @property
     def holds(self) -> bool:
         """Whether a new ``record`` could adopt this generation: capture lives, or what it left in order is being finished here."""
-        return not self._recovering and self.outcome in (None, Outcome.ENDED)
+        return not self.recovering and self.outcome in (None, Outcome.ENDED)
 
     def aim(self, order: RecordOrder) -> None:
         """The keys have come (again)."""
@@ -128,36 +101,31 @@ class Recorder:
         self._heart.adopt(token)
         self.aim(order)
 
+    @property
+    def capturing(self) -> bool:
+        """Capture is not known to be out yet."""
+        return self.outcome is None
+
     async def apply(self, order: ApplyOrder) -> int:
         """New parameters; media time in ns from which on they hold. Raises NotRecording, LinkError, OSError."""
         async with self._orders:
-            link = self._link
-            if link is None or not self.capturing or self._halt:
-                raise NotRecording("not recording")
-            kept = self.kept.but(version=order.version, params=order.params)
-            fields = start_message(self._start(kept), 0)
-            answer = await link.request("apply", STATUS_SECONDS * 4, version=order.version, params=fields["params"])
+            media_ns = await self._capture.apply(order.version, order.params)
             if order.version > self.kept.version:
                 self.kept = self.kept.but(version=order.version, params=order.params)
                 await asyncio.to_thread(self.kept.save, self.generation.order)
-            return int(answer["media_ns"])
+            return media_ns
 
     async def halt(self, leave_code: int, cause: str) -> None:
         """Leave the room and end the journal; uploads go on. Raises LinkError if capture does not obey."""
-        if self._halt is None:
-            self._halt = (leave_code, cause)
-        if self.capturing and self._link is not None:
-            await self._link.request("stop", STOP_SECONDS, leave_code=leave_code, cause=cause)
+        if self.capturing:
+            await self._capture.halt(leave_code, cause)
 
     def recover(self, order: RecordOrder) -> None:
-        """The task has given this generation up: end its capture, however it is, and upload what there is."""
-        self._recovering = True
+        """The task has given this generation up: no more captures, and whatever there is shall be uploaded."""
+        self.recovering = True
+        self._capture.give_up()
         self._gate.hold(False)
         self.aim(order)
-
-    @property
-    def recovering(self) -> bool:
-        return self._recovering
 
     # Its life
 
@@ -166,7 +134,7 @@ class Recorder:
 
         Raises OSError when the disk refuses.
         """
-        self._log.info("recorder begins", fresh=self._fresh)
+        self._log.info("recorder begins")
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self.outbox.run()), group.create_task(self._heart.run())]
@@ -189,8 +157,7 @@ class Recorder:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             files = group.create_task(self._keep_files())
-            self.outcome = await self._keep_capture()
-            self.capturing = False
+            self.outcome = await self._capture.run()
             self._log.info("capture is out", outcome=self.outcome)
             if self.outcome is Outcome.START_FAILED:
                 files.cancel()
@@ -202,116 +169,6 @@ class Recorder:
         self.kept = self.kept.but(done=True)
         await asyncio.to_thread(self.kept.save, self.generation.order)
         self._log.info("recorder is done", outcome=self.outcome)
-
-    async def _keep_capture(self) -> Outcome:
-        """See capture through to the journal's End; start it again if it dies before."""
-        deaths: deque[int] = deque(maxlen=RESTARTS)
-        starting = self._fresh and not self.outbox.has("started")
-        while True:
-            if alive(self.generation.folder, CAPTURE):
-                await self._attend(adopted=True)
-                continue
-            end = None if starting else await asyncio.to_thread(journal_end, self.generation.journal)
-            if end is not None:
-                if end.leave_code == SEALED:
-                    return Outcome.SEALED
-                await self.outbox.add("stopped", "stopped", {"leave_code": end.leave_code})
-                return Outcome.ENDED
-            if self._recovering or self._halt:
-                code, cause = self._halt or (SEALED, "given up")
-                await asyncio.to_thread(seal, self.generation, self.kept, code, cause)
-                starting = False
-                continue
-            now = clock.monotonic_ns()
-            if not starting:
-                metrics.RESTARTS.labels(CAPTURE).inc()
-                if len(deaths) == RESTARTS and now - deaths[0] < RESTARTS_NS:
-                    self._log.error("capture dies again and again: the journal is sealed")
-                    await asyncio.to_thread(seal, self.generation, self.kept, SEALED, "capture died")
-                    continue
-                deaths.append(now)
-                self._log.warning("capture died, starts again", deaths=len(deaths))
-                await asyncio.sleep(PAUSE_SECONDS * (len(deaths) - 1))
-            error = await self._attend(adopted=False)
-            if error and starting and not self._halt:
-                await self.outbox.add("failed", "failed", {"error": error})
-                return Outcome.START_FAILED
-            starting = False
-
-    async def _attend(self, adopted: bool) -> str:
-        """Start or adopt capture and stay connected to it until it has ended; why it could not start, if so."""
-        folder, pid = self.generation.folder, 0
-        try:
-            if not adopted:
-                arguments = [self.kept.task_id, self.kept.generation]
-                pid = await self._services.zygote.spawn(CAPTURE, "rokuga.capture.main", folder, arguments)
-            link = await self._connect()
-        except (ProcessError, LinkError) as error:
-            self._log.error("capture does not come up", error=str(error))
-            kill(folder, CAPTURE)
-            await self._services.zygote.ended(folder, CAPTURE, pid)
-            return str(error)
-        reading = asyncio.create_task(link.run())
-        failed = ""
-        try:
-            failed = await self._greet(link)
-            if not failed:
-                self._link = link
-                metrics.RECORDINGS.inc()
-                try:
-                    if self._recovering or self._halt:
-                        code, cause = self._halt or (SEALED, "given up")
-                        await link.request("stop", STOP_SECONDS, leave_code=code, cause=cause)
-                    await link.closed.wait()
-                finally:
-                    self._link = None
-                    metrics.RECORDINGS.dec()
-        except LinkError as error:
-            self._log.error("capture does not obey", error=str(error))
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                code_ = await self._services.zygote.ended(folder, CAPTURE, pid)
-                self._log.info("capture process ended", exit_code=code_)
-        except TimeoutError:
-            if failed:
-                kill(folder, CAPTURE)
-        return failed
-
-    async def _connect(self) -> CaptureLink:
-        """Raises LinkError."""
-        deadline = clock.monotonic_ns() + int(CONNECT_SECONDS * 1e9)
-        while clock.monotonic_ns() < deadline and alive(self.generation.folder, CAPTURE):
-            try:
-                return await CaptureLink.connect(self.generation.capture_socket, self._heard)
-            except OSError:
-                await asyncio.sleep(0.01)
-        raise LinkError("capture does not listen on its socket; see capture.log and capture.err in the task's folder")
-
-    async def _greet(self, link: CaptureLink) -> str:
-        """See to it that capture records; why it cannot, if so. Raises LinkError if it dies meanwhile."""
-        status = await link.request("status", CONNECT_SECONDS)
-        if not status.get("recording") and not status.get("ended"):
-            fields = start_message(self._start(self.kept), 0)
-            try:
-                await link.request("start", START_SECONDS, **{k: v for k, v in fields.items() if k not in ("do", "id")})
-            except LinkError as error:
-                return str(error)
-        await self.outbox.add("started", "started", {})
-        if "flow" in status:
-            await self._heard({"event": "flow", "active": status["flow"]})
-        return ""
-
-    def _start(self, kept: Kept) -> Start:
-        return Start(kept.params, kept.version, self._services.config.janus, kept.predecessor_session)
-
-    async def _heard(self, message: ipc.Message) -> None:
-        if message.get("event") == "flow" and message.get("active") != self._flow:
-            self._flow = bool(message["active"])
-            self._flows += 1
-            await self.outbox.add("flow", f"flow/{clock.utc_ms()}/{self._flows}", {"active": self._flow})
 
     # Files
 
@@ -350,7 +207,7 @@ class Recorder:
             if manifest_finished(self.generation):
                 return
             metrics.RESTARTS.labels(RENDER).inc()
-            pause = PAUSE_SECONDS if clock.monotonic_ns() - began > RESTARTS_NS else min(pause * 2, PAUSE_LAST_SECONDS)
+            pause = PAUSE_SECONDS if clock.monotonic_ns() - began > SETTLED_NS else min(pause * 2, PAUSE_LAST_SECONDS)
             self._log.warning("render died, starts again", exit_code=code, pause=pause)
             await asyncio.sleep(pause)
 
@@ -368,16 +225,11 @@ class Recorder:
     # The orchestrator
 
     def _fence(self, cut_off: bool) -> None:
-        if not self._recovering:
+        if not self.recovering:
             self._gate.hold(cut_off)
 
     async def _beat(self) -> Beat:
-        status: dict[str, Any] = {}
-        if self._link is not None:
-            try:
-                status = await self._link.request("status", STATUS_SECONDS)
-            except LinkError:
-                pass
+        status = await self._capture.status()
         ledger = self._uploader.ledger if self._uploader else None
         self._last = Beat(
             janus_session=status.get("session") or self._last.janus_session,

@@ -1,0 +1,132 @@
+"""The heartbeat: fencing, adoption, and an end that is told until it is known."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from rokuga.control.model import Beat
+from rokuga.node import heart as module
+from rokuga.node.heart import Heart
+
+
+class FakeClient:
+    """Activities by token; ``fault`` is raised while it is set."""
+
+    def __init__(self) -> None:
+        self.fault: RPCStatusCode | None = None
+        self.beats: list[bytes] = []
+        self.ends: list[tuple[bytes, str]] = []
+
+    def get_async_activity_handle(self, *, task_token: bytes) -> "FakeHandle":
+        return FakeHandle(self, task_token)
+
+
+class FakeHandle:
+    def __init__(self, client: FakeClient, token: bytes) -> None:
+        self._client = client
+        self._token = token
+
+    async def heartbeat(self, beat: Beat, **_: Any) -> None:
+        self._fail()
+        self._client.beats.append(self._token)
+
+    async def complete(self, result: None, **_: Any) -> None:
+        self._fail()
+        self._client.ends.append((self._token, ""))
+
+    async def fail(self, error: ApplicationError, **_: Any) -> None:
+        self._fail()
+        self._client.ends.append((self._token, error.type or ""))
+
+    def _fail(self) -> None:
+        if self._client.fault is not None:
+            raise RPCError("as told", self._client.fault, b"")
+
+
+class Bench:
+    def __init__(self, token: bytes = b"one") -> None:
+        self.client = FakeClient()
+        self.fenced = False
+        self.heart = Heart(cast(Client, self.client), token, self._beat, 0.1, self._fence)
+
+    async def _beat(self) -> Beat:
+        return Beat()
+
+    def _fence(self, cut_off: bool) -> None:
+        self.fenced = cut_off
+
+    async def until(self, what: bool, seconds: float = 5) -> None:
+        async with asyncio.timeout(seconds):
+            while self.fenced != what:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+
+
+async def test_fenced_after_three_timeouts_and_free_when_heard_again() -> None:
+    bench = Bench()
+    beating = asyncio.create_task(bench.heart.run())
+    await asyncio.sleep(0.5)
+    assert bench.client.beats
+    assert not bench.fenced
+    bench.client.fault = RPCStatusCode.UNAVAILABLE
+    await bench.until(True)
+    bench.client.fault = None
+    await bench.until(False)
+    beating.cancel()
+
+
+async def test_an_activity_that_is_gone_is_not_asked_again_and_a_new_one_adopts() -> None:
+    bench = Bench()
+    bench.client.fault = RPCStatusCode.NOT_FOUND
+    beating = asyncio.create_task(bench.heart.run())
+    await bench.until(True)
+    assert bench.heart.orphaned_ns is not None
+    bench.client.fault = None
+    await asyncio.sleep(0.3)
+    assert bench.client.beats == []
+    bench.heart.adopt(b"two")
+    assert not bench.fenced
+    await asyncio.sleep(0.5)
+    assert set(bench.client.beats) == {b"two"}
+    assert bench.heart.orphaned_ns is None
+    beating.cancel()
+
+
+async def test_the_end_is_told_until_it_is_known() -> None:
+    bench = Bench()
+    bench.client.fault = RPCStatusCode.UNAVAILABLE
+    ending = asyncio.create_task(bench.heart.complete())
+    await asyncio.sleep(0.1)
+    assert not ending.done()
+    bench.client.fault = None
+    await asyncio.wait_for(ending, 5)
+    assert bench.client.ends == [(b"one", "")]
+
+
+async def test_an_activity_that_came_meanwhile_is_completed_too() -> None:
+    bench = Bench()
+    bench.client.fault = RPCStatusCode.UNAVAILABLE
+    ending = asyncio.create_task(bench.heart.complete())
+    await asyncio.sleep(0.1)
+    bench.heart.adopt(b"two")
+    bench.client.fault = None
+    await asyncio.wait_for(ending, 5)
+    assert bench.client.ends == [(b"one", ""), (b"two", "")]
+
+
+async def test_renounced_it_beats_no_more() -> None:
+    bench = Bench()
+    await bench.heart.renounce(ApplicationError("keys", type="KeysNeeded"))
+    assert bench.client.ends == [(b"one", "KeysNeeded")]
+    beating = asyncio.create_task(bench.heart.run())
+    await asyncio.sleep(0.2)
+    beating.cancel()
+    assert bench.client.beats == []
