@@ -102,3 +102,15 @@ async def test_without_a_worker_create_fails_in_time_and_leaves_nothing(system: 
         assert task.task_id not in [o.task_id for o in node.orders]
     with pytest.raises(ApiError, match="ResourceNotFound"):
         await system.tasks.describe(app, task.task_id)
+
+
+async def test_slots_are_carried_over(system: System) -> None:
+    app = system.app()
+    given = AppInput(ask_seconds=600, state={"slots": {"one": 1, "two": 2}})
+    handle = await system.client.start_workflow(AppWorkflow.run, given, id=app_id(app), task_queue=CONTROL_QUEUE)
+    with pytest.raises(ApiError, match="RestrictedConcurrency"):
+        await system.tasks.create(system.task(app), 2, 72)
+    await handle.signal(AppWorkflow.release, "one")
+    await handle.execute_update(AppWorkflow.admit, Admit("two", 2))
+    await handle.execute_update(AppWorkflow.admit, Admit("three", 2))
+    assert await handle.query(AppWorkflow.slots) == ["two", "three"]

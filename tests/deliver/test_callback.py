@@ -1,5 +1,6 @@
 """CallbackWorkflow by itself, on real Temporal: its ends, and what it owes when files came late."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest_asyncio
 
 from rokuga.control.model import CONTROL_QUEUE
 from rokuga.deliver import events
-from rokuga.deliver.callback import CallbackInput, CallbackWorkflow, Leave, callback_id
+from rokuga.deliver.callback import CallbackInput, CallbackState, CallbackWorkflow, Leave, callback_id
 from rokuga.deliver.events import Sender
-from rokuga.deliver.queue import Retry
+from rokuga.deliver.queue import Queue, Retry
 from tests.control.system import System, until
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
@@ -68,3 +69,21 @@ async def test_no_status_2_when_something_is_gone_for_good(system: System) -> No
     await queue.signal(CallbackWorkflow.leave, Leave("late/g0", False))
     await queue.result()
     assert system.receiver.types(f"/{app}") == [305]
+
+
+async def test_it_goes_on_from_the_past_it_carried_over(system: System) -> None:
+    """What continue-as-new hands over: an event already tried keeps its very bytes, one already delivered is not sent again."""
+    app = system.app()
+    queue = Queue()
+    for event in (events.recorder_start(1000, 0), events.upload_start(2000, 0)):
+        queue.add(event)
+    queue.answered(queue.items[0])
+    queue.items[0].body, queue.items[0].first_ms, queue.items[0].tries = '{"EventType":303}', 1, 1
+    state = dataclasses.asdict(CallbackState(["task"], queue))
+    given = CallbackInput(Sender("carried", app, "room", "bot"), [], state=state)
+    handle = await system.client.start_workflow(CallbackWorkflow.run, given, id=callback_id("carried"), task_queue=CONTROL_QUEUE)
+    await handle.signal(CallbackWorkflow.enqueue, [events.recorder_start(1000, 0), events.upload_stop(3000, 0)])
+    await handle.signal(CallbackWorkflow.leave, Leave("task"))
+    await handle.result()
+    assert system.receiver.taken(f"/{app}")[0].raw == b'{"EventType":303}'
+    assert system.receiver.types(f"/{app}") == [303, 305]
