@@ -1,13 +1,12 @@
 """H.264 access units from packets: the forms of RFC 6184, and what losses do to them."""
 
-from dataclasses import dataclass
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rokuga.capture.buffer import Lost, Packet
-from rokuga.capture.depacketize import AccessUnit, AudioDepacketizer, Output, Spoiled
+from rokuga.capture.depacketize import AccessUnit, AudioDepacketizer, Spoiled
 from rokuga.capture.h264 import START_CODE, H264Depacketizer
+from tests.capture.packets import Source, feed
 
 AUD = b"\x09\xf0"
 SPS, PPS, SEI = b"\x67sps", b"\x68pps", b"\x06sei"
@@ -32,39 +31,6 @@ def fragments(unit: bytes, size: int = 20) -> list[bytes]:
         bytes((head & 0xE0 | 28, (head & 0x1F) | (0x80 if n == 0 else 0) | (0x40 if n == len(parts) - 1 else 0))) + part
         for n, part in enumerate(parts)
     ]
-
-
-@dataclass
-class Source:
-    """Numbers and stamps packets; pictures are 3000 ticks apart."""
-
-    sequence: int = 1
-    time: int = 0
-
-    def picture(self, *payloads: bytes, marker: bool = True) -> list[Packet]:
-        self.time += 3000
-        packets = []
-        for n, payload in enumerate(payloads):
-            packets.append(Packet(self.sequence, self.time, marker and n == len(payloads) - 1, payload, self.sequence * 1000))
-            self.sequence += 1
-        return packets
-
-
-def feed(depacketizer: H264Depacketizer, packets: list[Packet], missing: set[int] | None = None) -> Output:
-    """Packets in order; those in ``missing`` are told as lost, a run as one."""
-    out: Output = []
-    run: list[int] = []
-    for packet in packets:
-        if missing and packet.sequence in missing:
-            run.append(packet.sequence)
-            continue
-        if run:
-            out += depacketizer.lost(Lost(run[0], run[-1], 3))
-            run = []
-        out += depacketizer.push(packet)
-    if run:
-        out += depacketizer.lost(Lost(run[0], run[-1], 3))
-    return out
 
 
 def test_single_units_aggregates_and_fragments_make_the_same_picture() -> None:

@@ -61,7 +61,7 @@ class Av1Depacketizer(PictureDepacketizer):
         # An inter frame may have lost one that is not shown, of the same temporal unit.
         if payload[0] & Z:
             return False
-        return bool(payload[0] & N) or elements(payload)[0][0] >> 3 & 0x0F == SEQUENCE_HEADER
+        return bool(payload[0] & N) or elements(payload)[0][0] >> 3 & 0x0F in (SEQUENCE_HEADER, TEMPORAL_DELIMITER)
 
     def _reset(self) -> None:
         self._part = bytearray()
