@@ -4,8 +4,6 @@ import asyncio
 import json
 import secrets
 import signal
-import socket
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,18 +11,17 @@ from typing import Self
 import httpx
 
 from rokuga.config import Store
-from rokuga.embedded.process import die_with_parent, program
+from rokuga.embedded.process import die_with_parent, free_port, program
 
 START_SECONDS = 90.0
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports on loopback that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """Different TCP ports on loopback that nobody listens on now."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 class Seaweed:
@@ -59,6 +56,10 @@ class Seaweed:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def stopped(self) -> bool:
+        return self._process is None
 
     @property
     def section(self) -> Store:

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -15,6 +16,8 @@ from rokuga.errors import RokugaError
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
+PORTS = range(12_000, 32_000)
+PORT_TRIES = 1000
 _PR_SET_PDEATHSIG = 1
 
 
@@ -23,11 +26,19 @@ class ChildError(RokugaError):
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that is free at this moment, below the range that outgoing connections take theirs from.
+
+    A server that is started again on its port must not find a connection there. Raises ChildError if none is free.
+    """
+    for _ in range(PORT_TRIES):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise ChildError(f"no free port on {host}")
 
 
 def program(name: str) -> str:
