@@ -79,13 +79,24 @@ class Chromium:
         return page
 
     async def publish(
-        self, janus: Janus, room: str | int, user_id: str, codec: str = "h264", width: int = 640, height: int = 360, fps: int = 15
+        self,
+        janus: Janus,
+        room: str | int,
+        user_id: str,
+        codec: str = "h264",
+        width: int = 640,
+        height: int = 360,
+        fps: int = 15,
+        audio: str = "",
     ) -> BrowserUser:
-        """Join and publish fake camera and microphone; returns when media flow."""
+        """Join and publish fake camera and microphone; returns when media flow.
+
+        ``codec``: h264, vp8, vp9 or av1; ``audio``: opus, pcmu, pcma or g722, without one the browser offers all it has.
+        """
         page = await self._page("publish.html")
         await page.evaluate("([url, secret]) => user.connect(url, secret)", [janus.url, janus.api_secret.get_secret_value()])
         await page.evaluate("([room, id]) => user.join(room, id)", [room, user_id])
-        await page.evaluate("([codec, w, h, fps]) => user.publish(codec, w, h, fps)", [codec, width, height, fps])
+        await page.evaluate("(wanted) => user.publish(...wanted)", [codec, width, height, fps, audio])
         return BrowserUser(page)
 
     async def play(self, url: str, seconds: float = 120) -> Playback:

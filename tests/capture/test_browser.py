@@ -1,0 +1,81 @@
+"""A real browser publishes each codec: what is in the journal is decoded."""
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from av.audio.codeccontext import AudioCodecContext
+
+from rokuga.embedded import EmbeddedJanus
+from rokuga.journal.records import Frame, KeyframeAsked, Loss, TrackOpened
+from tests.capture.kit import CaptureProcess, Journal
+from tests.capture.pictures import decode
+from tests.kit.browser import chromium
+
+pytestmark = pytest.mark.live
+
+DECODERS = {"h264": "h264", "vp8": "vp8", "vp9": "vp9", "av1": "libdav1d"}
+AUDIO = {"h264": "", "vp8": "pcmu", "vp9": "pcma", "av1": "g722"}
+"""what the user with that video sends; without a wish the browser and the room agree upon one"""
+CLOCKS = {"opus": (48_000, 2), "pcmu": (8000, 1), "pcma": (8000, 1), "g722": (8000, 1)}
+SECOND = 1_000_000_000
+
+
+async def test_each_codec_of_a_browser_is_captured(janus: EmbeddedJanus, tmp_path: Path) -> None:
+    async with chromium() as browser, CaptureProcess(tmp_path / "g0") as capture:
+        assert (await capture.start(janus.config))["ok"]
+        users = [await browser.publish(janus.config, "room", f"user-{c}", c, 320, 180, audio=a) for c, a in AUDIO.items()]
+
+        def cut(journal: Journal) -> bool:
+            return len({r.track for r in journal.of(KeyframeAsked) if r.reason == "segment"}) == len(users)
+
+        await capture.until_journal(cut, 60)
+        for user in users:
+            await user.run("user.video.setParameters(Object.assign(user.video.getParameters(), {encodings: [{scaleResolutionDownBy: 2}]}))")
+        await asyncio.sleep(3)
+        await capture.stop()
+    journal = capture.journal()
+    assert journal.of(Loss) == []
+    for codec, audio in AUDIO.items():
+        video = journal.track(f"user-{codec}", "video")
+        assert (video.codec, video.clock_rate) == (codec, 90_000)
+        check_video(journal, video)
+        sound = journal.track(f"user-{codec}", "audio")
+        assert (sound.codec, sound.clock_rate, sound.channels) == (audio or "opus", *CLOCKS[audio or "opus"])
+        check_audio(journal, sound)
+
+
+def check_video(journal: Journal, track: TrackOpened) -> None:
+    frames = journal.frames(track)
+    assert len(frames) > 60
+    assert frames[0][0].keyframe
+    sizes = decode(DECODERS[track.codec], [data for _, data in frames])
+    assert len(sizes) == len(frames)
+    assert (sizes[0], sizes[-1]) == ((320, 180), (160, 90))
+    # What is called a keyframe is one: decoding may begin there.
+    at = [n for n, (frame, _) in enumerate(frames) if frame.keyframe]
+    assert len(at) >= 2
+    for first, after in pairwise([*at, len(frames)]):
+        assert len(decode(DECODERS[track.codec], [data for _, data in frames[first:after]])) == after - first
+    asked = [e.monotonic_ns for e in journal.entries if isinstance(e.record, KeyframeAsked) and e.record.track == track.track]
+    keyframes = [frame.first_arrival_ns for frame, _ in frames if frame.keyframe]
+    assert all(any(0 < came - when < SECOND for came in keyframes) for when in asked), (track.codec, asked, keyframes)
+
+
+def check_audio(journal: Journal, track: TrackOpened) -> None:
+    frames: list[tuple[Frame, Any]] = journal.frames(track)
+    assert len(frames) > 300
+    assert {b.rtp_time - a.rtp_time for (a, _), (b, _) in pairwise(frames)} == {track.clock_rate // 50}
+    if track.codec == "opus":
+        return
+    assert {len(data) for _, data in frames} == {160}
+    name = {"pcmu": "pcm_mulaw", "pcma": "pcm_alaw"}.get(track.codec, track.codec)
+    decoder = av.CodecContext.create(name, "r")
+    assert isinstance(decoder, AudioCodecContext)
+    decoder.sample_rate = 16_000 if track.codec == "g722" else 8000
+    decoder.layout = "mono"
+    samples = [frame.samples for _, data in frames for frame in decoder.decode(av.Packet(data))]
+    assert set(samples) == {320 if track.codec == "g722" else 160}
