@@ -82,6 +82,13 @@ class NodeSystem:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    async def mend(self) -> None:
+        """Start what a test has left dead."""
+        if self.seaweed.stopped:
+            await self.seaweed.start()
+        if self.node is None or self.node.poll() is not None:
+            self.start_node()
+
     def start_node(self) -> None:
         """Another node process on the same data folder."""
         fd = os.memfd_create("config")

@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from temporalio.client import WorkflowExecutionStatus
 
 from rokuga.control.model import Lists
@@ -16,18 +16,31 @@ from rokuga.node.keep import SEALED, Kept, journal_end
 from rokuga.storage import spool
 from tests.node.system import APP, NodeSystem, check_closed, until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[NodeSystem]:
-    async with NodeSystem(tmp_path) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeSystem]:
+    async with NodeSystem(tmp_path_factory.mktemp("node")) as running:
         yield running
 
 
-async def test_a_recording_reaches_the_bucket(system: NodeSystem) -> None:
-    async with system.publisher("room", "alice"):
-        task_id = await system.create("room")
+@pytest_asyncio.fixture(loop_scope="module")
+async def system(shared: NodeSystem) -> AsyncIterator[NodeSystem]:
+    """The shared one, whole again whatever the test before did to it."""
+    await shared.mend()
+    yield shared
+
+
+@pytest.fixture
+def room(request: pytest.FixtureRequest) -> str:
+    """A room of the test's own."""
+    return str(request.node.name)[:60]
+
+
+async def test_a_recording_reaches_the_bucket(system: NodeSystem, room: str) -> None:
+    async with system.publisher(room, "alice"):
+        task_id = await system.create(room)
         generation = system.data.generation(task_id, 0)
         first = await until(lambda: [e for _, e in spool.read_manifest(generation.spool)], 60, "a first segment")
         assert first
@@ -39,6 +52,13 @@ async def test_a_recording_reaches_the_bucket(system: NodeSystem) -> None:
     check_closed(objects)
     assert {name.split("_")[-1] for name in objects if name.endswith(".m3u8")} == {"audio.m3u8", "video.m3u8"}
     assert not list(generation.spool.glob("*.ts"))
+    reports = {(r["kind"], r["payload"].get("file")): r["ms"] for _, r in spool.lines(generation.outbox)}
+    for name in objects:
+        if name.endswith(".m3u8"):
+            assert reports["uploaded", name] - reports["sliced", name] < 3000
+    kinds = [kind for kind, _ in reports]
+    assert kinds[:2] == ["started", "upload_started"]
+    assert kinds[-1] == "drained"
 
 
 async def recording(system: NodeSystem, room: str, segments: int = 1, heartbeat_timeout: float = 3) -> tuple[str, Generation]:
@@ -68,9 +88,9 @@ def done(generation: Generation) -> bool:
     return b'"done": true' in generation.order.read_bytes()
 
 
-async def test_capture_and_render_killed(system: NodeSystem) -> None:
-    async with system.publisher("room", "alice"):
-        task_id, generation = await recording(system, "room")
+async def test_capture_and_render_killed(system: NodeSystem, room: str) -> None:
+    async with system.publisher(room, "alice"):
+        task_id, generation = await recording(system, room)
         for name in ("render", "capture"):
             before = system.pid(generation, name)
             assert before
@@ -84,10 +104,10 @@ async def test_capture_and_render_killed(system: NodeSystem) -> None:
     assert len({p.name for p in generation.journal.glob("*.rj")}) >= 2
 
 
-async def test_a_killed_node_is_no_event(system: NodeSystem) -> None:
+async def test_a_killed_node_is_no_event(system: NodeSystem, room: str) -> None:
     """The next node finds capture alive, gets the keys again, and goes on in the same generation."""
-    async with system.publisher("room", "alice"):
-        task_id, generation = await recording(system, "room", heartbeat_timeout=20)
+    async with system.publisher(room, "alice"):
+        task_id, generation = await recording(system, room, heartbeat_timeout=20)
         capture = system.pid(generation, "capture")
         system.kill_node()
         await asyncio.sleep(1)
@@ -101,10 +121,10 @@ async def test_a_killed_node_is_no_event(system: NodeSystem) -> None:
     assert [e.leave_code for e in [journal_end(generation.journal)] if e] == [0]
 
 
-async def test_the_orchestrator_away_for_longer_than_its_patience(system: NodeSystem) -> None:
+async def test_the_orchestrator_away_for_longer_than_its_patience(system: NodeSystem, room: str) -> None:
     """Temporal is killed for longer than the heartbeat timeout: the recording goes on, uploads too once it is back."""
-    async with system.publisher("room", "alice"):
-        task_id, generation = await recording(system, "room")
+    async with system.publisher(room, "alice"):
+        task_id, generation = await recording(system, room)
         capture = system.pid(generation, "capture")
         await system.temporal.child.kill()
         await more_segments(generation, 4)
@@ -117,9 +137,9 @@ async def test_the_orchestrator_away_for_longer_than_its_patience(system: NodeSy
     assert not system.data.generation(task_id, 1).folder.exists()
 
 
-async def test_new_parameters_reach_the_journal(system: NodeSystem) -> None:
-    async with system.publisher("room", "alice"), system.publisher("room", "bob"):
-        task_id, generation = await recording(system, "room", 4)
+async def test_new_parameters_reach_the_journal(system: NodeSystem, room: str) -> None:
+    async with system.publisher(room, "alice"), system.publisher(room, "bob"):
+        task_id, generation = await recording(system, room, 4)
         await system.tasks.modify(APP, task_id, "modify-1", Lists(audio_block=["bob"], video_block=["bob"]), {})
         kept = Kept.load(generation.order)
         assert kept is not None
@@ -135,9 +155,9 @@ async def test_new_parameters_reach_the_journal(system: NodeSystem) -> None:
     assert len([name for name in objects if name.endswith(".m3u8")]) == 4
 
 
-async def test_a_node_that_is_told_to_end_leaves_in_order(system: NodeSystem) -> None:
-    async with system.publisher("room", "alice"):
-        task_id, generation = await recording(system, "room")
+async def test_a_node_that_is_told_to_end_leaves_in_order(system: NodeSystem, room: str) -> None:
+    async with system.publisher(room, "alice"):
+        task_id, generation = await recording(system, room)
         assert await system.stop_node() == 0
     end = journal_end(generation.journal)
     assert end is not None
@@ -148,10 +168,10 @@ async def test_a_node_that_is_told_to_end_leaves_in_order(system: NodeSystem) ->
     assert not system.pid(generation, "render")
 
 
-async def test_what_a_store_does_not_take_goes_up_when_it_is_back(system: NodeSystem) -> None:
+async def test_what_a_store_does_not_take_goes_up_when_it_is_back(system: NodeSystem, room: str) -> None:
     """The store is away when the node ends; the next node gets the keys for what is left."""
-    async with system.publisher("room", "alice"):
-        task_id, generation = await recording(system, "room")
+    async with system.publisher(room, "alice"):
+        task_id, generation = await recording(system, room)
         await system.seaweed.stop()
         await more_segments(generation, 2)
         assert await system.stop_node() == 0
@@ -164,10 +184,10 @@ async def test_what_a_store_does_not_take_goes_up_when_it_is_back(system: NodeSy
     await secrets_nowhere(system)
 
 
-async def test_a_node_that_was_away_too_long_is_replaced_and_its_files_are_saved(system: NodeSystem) -> None:
+async def test_a_node_that_was_away_too_long_is_replaced_and_its_files_are_saved(system: NodeSystem, room: str) -> None:
     """Node and capture die together: the task goes on in another generation, and the first one's media goes up with late keys."""
-    async with system.publisher("room", "alice"):
-        task_id, generation = await recording(system, "room")
+    async with system.publisher(room, "alice"):
+        task_id, generation = await recording(system, room)
         system.kill_node()
         system.kill(generation, "capture")
         system.kill(generation, "render")
@@ -185,10 +205,10 @@ async def test_a_node_that_was_away_too_long_is_replaced_and_its_files_are_saved
     assert end.leave_code == SEALED
 
 
-async def test_a_recorder_that_cannot_start_leaves_nothing(system: NodeSystem) -> None:
+async def test_a_recorder_that_cannot_start_leaves_nothing(system: NodeSystem, room: str) -> None:
     """The bot's id is a user's: 301 Status 1, no process, no folder."""
-    async with system.publisher("room", "recorder"):
-        task_id = await system.create("room")
+    async with system.publisher(room, "recorder"):
+        task_id = await system.create(room)
         handle = system.client.get_workflow_handle(task_id)
         deadline = time.monotonic() + 60
         while (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:

@@ -13,6 +13,8 @@ import pytest
 from rokuga.node.processes import ProcessError, Zygote, alive, kill
 from rokuga.node.zygote import PRELOAD
 
+pytestmark = pytest.mark.live
+
 CHILDREN = "tests.node.children"
 
 

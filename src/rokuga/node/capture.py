@@ -159,7 +159,9 @@ class Capture:
             self._log.error("capture does not obey", error=str(error))
         finally:
             reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            for trouble in await asyncio.gather(reading, return_exceptions=True):
+                if isinstance(trouble, Exception):
+                    self._log.error("the connection to capture was lost", error=repr(trouble))
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 code = await self._zygote.ended(folder, CAPTURE, pid)

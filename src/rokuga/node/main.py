@@ -67,7 +67,7 @@ async def serve(node: Node, client: Client) -> None:
     finally:
         for task in tasks[1:]:
             task.cancel()
-        await asyncio.gather(*tasks[1:], own.shutdown(), return_exceptions=True)
+        await asyncio.gather(*tasks, own.shutdown(), return_exceptions=True)
 
 
 async def _offer(node: Node, client: Client, activities: Activities) -> None:

@@ -204,7 +204,7 @@ class Node:
             await asyncio.sleep(RETRY_SECONDS)
         del self._recorders[key], self._tasks[key]
         if recorder.outcome is Outcome.START_FAILED:
-            await asyncio.to_thread(shutil.rmtree, recorder.generation.folder, ignore_errors=True)
+            await asyncio.to_thread(_remove, recorder.generation.folder)
 
     async def _end_capture(self, recorder: Recorder, leave_code: int = SEALED, cause: str = "given up") -> None:
         try:
@@ -237,15 +237,20 @@ class Node:
         for folder in self._services.data.tasks.glob("*/g*"):
             kept = Kept.load(folder / "order.json")
             if kept is not None and kept.done and (folder / "order.json").stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
-                try:
-                    folder.parent.rmdir()
-                except OSError:
-                    pass  # Another generation is still there.
+                _remove(folder)
 
 
 def _lost() -> ApplicationError:
     return ApplicationError("its capture is dead", type="CaptureLost", non_retryable=True)
+
+
+def _remove(folder: Path) -> None:
+    """A generation's folder, and its task's if that was the last one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.parent.rmdir()
+    except OSError:
+        pass  # Another generation is still there.
 
 
 def _spooled(tasks: Path) -> int:

@@ -29,6 +29,8 @@ from rokuga.storage.uploader import Gate, Slots, Uploader
 RENDER = "render"
 PAUSE_SECONDS = 0.5
 PAUSE_LAST_SECONDS = 30.0
+SPOOL_PAUSE_SECONDS = 5.0
+"""After the disk refused."""
 SETTLED_NS = 60 * 1_000_000_000
 """A render that ran for so long and died did not die of its start."""
 ORPHAN_NS = 60 * 1_000_000_000
@@ -220,7 +222,7 @@ class Recorder:
                 return
             except* OSError as group:
                 self._log.error("the spool cannot be read or written", error=str(group.exceptions[0]))
-            await asyncio.sleep(PAUSE_LAST_SECONDS / 6)
+            await asyncio.sleep(SPOOL_PAUSE_SECONDS)
 
     # The orchestrator
 
