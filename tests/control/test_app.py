@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from temporalio.client import WithStartWorkflowOperation
+from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
 from rokuga.control.app import Admit, AppInput, AppWorkflow
@@ -102,6 +102,17 @@ async def test_without_a_worker_create_fails_in_time_and_leaves_nothing(system: 
         assert task.task_id not in [o.task_id for o in node.orders]
     with pytest.raises(ApiError, match="ResourceNotFound"):
         await system.tasks.describe(app, task.task_id)
+
+
+async def test_a_release_that_overtakes_its_admission_leaves_no_slot(system: System) -> None:
+    """As after a Create that was given up while no worker ran."""
+    app = system.app()
+    handle = await system.client.start_workflow(AppWorkflow.run, AppInput(), id=app_id(app), task_queue=CONTROL_QUEUE)
+    await handle.signal(AppWorkflow.release, "given-up")
+    with pytest.raises(WorkflowUpdateFailedError):
+        await handle.execute_update(AppWorkflow.admit, Admit("given-up", 5))
+    await handle.execute_update(AppWorkflow.admit, Admit("other", 1))
+    assert await handle.query(AppWorkflow.slots) == ["other"]
 
 
 async def test_slots_are_carried_over(system: System) -> None:

@@ -17,14 +17,19 @@ from temporalio.service import RPCError, RPCStatusCode
 
 FULL = "FailedOperation.RestrictedConcurrency"
 """Type of the error with which ``admit`` refuses; also TRTC's code."""
+UNDONE = "Undone"
+"""Type of the error with which ``admit`` refuses a task that was released before."""
 ASK_AT_A_TIME = 5
+EARLY_SECONDS = 600
+"""How long a release that came before its admission is remembered; an admission waits for seconds."""
 
 
 @dataclass
 class AppState:
-    """``slots``: TaskId to when it was admitted or last found running, ms UTC."""
+    """``slots``: TaskId to when it was admitted or last found running, ms UTC. ``early``: those released before they were admitted."""
 
     slots: dict[str, int] = field(default_factory=dict)
+    early: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,21 @@ class AppWorkflow:
 
     @admit.validator
     def _refuse(self, order: Admit) -> None:
+        if order.task_id in self._state.early:
+            raise ApplicationError("its Create was given up meanwhile", type=UNDONE)
         if order.task_id not in self._state.slots and len(self._state.slots) >= order.limit:
             raise ApplicationError(f"{order.limit} recordings are running", type=FULL)
 
     @workflow.signal
     def release(self, task_id: str) -> None:
-        """Give a slot back."""
-        self._state.slots.pop(task_id, None)
+        """Give a slot back.
+
+        While no worker runs, the admission of a Create that was given up waits, and its release overtakes it (signals come
+        first): it is noted, or the slot would be taken for nobody.
+        """
+        state, now = self._state, self._now()
+        if state.slots.pop(task_id, None) is None:
+            state.early = {t: ms for t, ms in state.early.items() if ms > now - EARLY_SECONDS * 1000} | {task_id: now}
 
     @workflow.query
     def slots(self) -> list[str]:
