@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rokuga.config import Config
+from rokuga.embedded.process import free_port
 from rokuga.errors import ConfigError
 
 RUN_FILE = "run.json"
@@ -51,13 +52,13 @@ def earlier_ports(data: Path) -> dict[str, int]:
 
 
 async def take_port(host: str, port: int) -> int:
-    """``port`` if it can be had, any free one if it is 0. Raises ConfigError."""
+    """``port`` if it can be had, any free one if it is 0. Raises ConfigError, ChildError (none is free)."""
+    port = port or free_port()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for _ in range(int(PORT_WAIT_SECONDS / 0.1)):
         try:
-            with socket.create_server((host, port), family=family) as probe:
-                taken: int = probe.getsockname()[1]
-                return taken
+            with socket.create_server((host, port), family=family):
+                return port
         except OSError as error:
             trouble = error.strerror or str(error)
         await asyncio.sleep(0.1)

@@ -10,6 +10,8 @@ from rokuga.clock import utc_ms
 from rokuga.config import App
 
 BOT = "recorder_1"
+PAUSES = (3, 6, 12)
+"""Seconds between tries of a call that was answered with InternalError, as TRTC's guide advises."""
 
 
 class Client:
@@ -19,6 +21,7 @@ class Client:
         # The SDK's HTTP client would ask a proxy from the environment for the way to this machine.
         os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
         from tencentcloud.common.credential import Credential
+        from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
         from tencentcloud.common.profile.client_profile import ClientProfile
         from tencentcloud.common.profile.http_profile import HttpProfile
         from tencentcloud.trtc.v20190722 import models, trtc_client
@@ -26,6 +29,7 @@ class Client:
         scheme, _, endpoint = url.partition("://")
         profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint))
         credential = Credential(app.secret_id, app.secret_key.get_secret_value())
+        self._error = TencentCloudSDKException
         self._models = models
         self._app = app
         self._client = trtc_client.TrtcClient(credential, "ap-singapore", profile)
@@ -33,9 +37,18 @@ class Client:
     async def _call(self, action: str, **fields: Any) -> dict[str, Any]:
         request = getattr(self._models, f"{action}Request")()
         request.from_json_string(json.dumps({"SdkAppId": self._app.sdk_app_id} | fields))
-        answer = await asyncio.to_thread(getattr(self._client, action), request)
-        told: dict[str, Any] = json.loads(answer.to_json_string())
-        return told
+        call, pauses = getattr(self._client, action), iter(PAUSES)
+        while True:
+            try:
+                answer = await asyncio.to_thread(call, request)
+            except self._error as error:
+                pause = next(pauses, None) if str(error.get_code()).startswith("InternalError") else None
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                told: dict[str, Any] = json.loads(answer.to_json_string())
+                return told
 
     async def create(self, room: str, bucket: str) -> str:
         """Start a single-stream recording of a string room; the answer is the TaskId."""
@@ -54,4 +67,5 @@ class Client:
         return await self._call("DescribeCloudRecording", TaskId=task_id)
 
     async def delete(self, task_id: str) -> None:
+        """Stop it."""
         await self._call("DeleteCloudRecording", TaskId=task_id)
