@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := janus python3-venv
-TEST_PACKAGES := chromium
+TEST_PACKAGES := chromium iproute2
 
 # Debian's package starts a Janus of its own; what we installed we also quieten. One that was there before is left alone.
 define install
