@@ -135,8 +135,10 @@ def test_secrets_are_not_in_a_repr() -> None:
         OFFER.replace("m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=audio"),
         OFFER.replace("H264/90000", "H264/x"),
         OFFER.replace("a=ssrc-group:FID 3925187808", "a=ssrc-group:FID x"),
+        OFFER.replace("a=ssrc:4009254872", "a=ssrc:4294967296"),
+        OFFER.replace("H264/90000", "H264/0"),
     ],
-    ids=["empty", "no lines", "no fingerprint", "no ufrag", "no mid", "m-line", "clock rate", "ssrc"],
+    ids=["empty", "no lines", "no fingerprint", "no ufrag", "no mid", "m-line", "clock rate", "ssrc", "ssrc too large", "clock stands"],
 )
 def test_what_is_no_offer_is_refused(text: str) -> None:
     with pytest.raises(SdpError):

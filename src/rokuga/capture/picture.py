@@ -48,12 +48,11 @@ class PictureDepacketizer(ABC):
         if not (self._useless or self._broken):
             try:
                 self._add(packet.payload)
-                if len(self._data) > MAX_BYTES:
-                    raise MalformedPacket("larger than any picture")
+                self._limit(len(self._data))
             except MalformedPacket:
                 self.malformed += 1
                 self._broken = True
-                self._data.clear()
+                self._forget()
         if packet.marker:
             out += self._end()
         return out
@@ -64,7 +63,7 @@ class PictureDepacketizer(ABC):
         self._gap.append((lost, self._open))
         if self._open:
             self._useless = True
-            self._data.clear()
+            self._forget()
             out.append(_spoiled(lost, self._rtp_time))
         if len(self._gap) > MAX_GAPS:
             oldest, told = self._gap.pop(0)
@@ -86,10 +85,9 @@ class PictureDepacketizer(ABC):
         self._rtp_time = packet.rtp_time
         self._first_sequence = self._last_sequence = packet.sequence
         self._first_arrival = self._last_arrival = packet.arrival_ns
-        self._data.clear()
         self._keyframe = False
         self._useless = self._broken = False
-        self._reset()
+        self._forget()
         try:
             evident = self._begins(packet.payload)
         except MalformedPacket:
@@ -109,13 +107,21 @@ class PictureDepacketizer(ABC):
             return [Spoiled(self._first_sequence, self._last_sequence, self._rtp_time, "incomplete")]
         return [AccessUnit(self._rtp_time, self._first_arrival, self._last_arrival, self._keyframe, bytes(self._data))]
 
+    def _limit(self, size: int) -> None:
+        if size > MAX_BYTES:
+            raise MalformedPacket("larger than any picture")
+
+    def _forget(self) -> None:
+        self._data.clear()
+        self._reset()
+
     @abstractmethod
     def _begins(self, payload: bytes) -> bool:
         """Whether nothing that matters can precede this packet in its picture. Raises MalformedPacket."""
 
     @abstractmethod
     def _reset(self) -> None:
-        """A picture begins."""
+        """A picture begins, or nothing will come of the one that is open: nothing of it is to be kept."""
 
     @abstractmethod
     def _add(self, payload: bytes) -> None:

@@ -109,18 +109,30 @@ def _media(line: str, section: Section) -> Media:
         apt = -1
         if name.lower() == "rtx":
             apt = int(next((p.split("=")[1] for p in parameters.replace(" ", "").split(";") if p.startswith("apt=")), "-1"))
-        channel_count = int(channels[0]) if channels else int(kind == "audio")
-        codecs.append(Codec(int(payload_type), name.lower(), int(rate), channel_count, parameters, apt))
-    ssrcs = list(dict.fromkeys(int(s.split()[0]) for s in section.get("ssrc", [])))
+        channel_count = _number(channels[0], 1, 255) if channels else int(kind == "audio")
+        codecs.append(Codec(_number(payload_type, 0, 127), name.lower(), _number(rate, 1, 2**31), channel_count, parameters, apt))
+    ssrcs = list(dict.fromkeys(_ssrc(s.split()[0]) for s in section.get("ssrc", [])))
     groups = [g.split()[1:] for g in section.get("ssrc-group", []) if g.startswith("FID")]
     ssrc, rtx_ssrc = (ssrcs[0] if ssrcs else 0), 0
     if groups and len(groups[0]) == 2:
-        ssrc, rtx_ssrc = int(groups[0][0]), int(groups[0][1])
+        ssrc, rtx_ssrc = _ssrc(groups[0][0]), _ssrc(groups[0][1])
     active = port != "0" and ("sendonly" in section or "sendrecv" in section)
     mid = section["mid"][0] if section.get("mid") else ""
     if not mid:
         raise ValueError("no mid")
     return Media(mid, kind, profile, active, tuple(codecs), ssrc, rtx_ssrc)
+
+
+def _number(text: str, least: int, most: int) -> int:
+    """Raises ValueError."""
+    number = int(text)
+    if not least <= number <= most:
+        raise ValueError(f"{number} is not between {least} and {most}")
+    return number
+
+
+def _ssrc(text: str) -> int:
+    return _number(text, 0, 0xFFFFFFFF)
 
 
 def make_answer(offer: Offer, local: Local, accept: dict[str, tuple[int, int]]) -> str:
