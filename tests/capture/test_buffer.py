@@ -83,29 +83,12 @@ def test_reordering_is_not_a_loss_and_asks_for_nothing() -> None:
     assert buffer.counters.repaired == 0
 
 
-def test_nacks_are_repeated_every_210_ms_and_end_when_janus_has_nothing_any_more() -> None:
+def test_nacks_are_repeated_until_janus_has_nothing_any_more() -> None:
     buffer = ReceiveBuffer()
     buffer.push(rtp(0), 0)
     buffer.push(rtp(2), 0)
     asked = [now // MS for now in range(0, 2000 * MS, 10 * MS) if buffer.nacks(now)]
-    assert asked == [0, 210, 420, 630, 840, 1050]
-
-
-def test_the_round_trip_is_learnt_and_added() -> None:
-    buffer = ReceiveBuffer()
-    now = 0
-    for n in range(0, 80, 2):
-        buffer.push(rtp(n), now)
-        if n:
-            assert buffer.nacks(now)
-            now += 100 * MS
-            buffer.push_rtx(rtx(n - 1), now)
-            buffer.poll(now)
-    assert 90 * MS < buffer.round_trip_ns <= 100 * MS
-    buffer.push(rtp(81), now)
-    asked = [t // MS for t in range(0, 2000 * MS, MS) if buffer.nacks(now + t)]
-    assert asked[0] == 0
-    assert 300 <= asked[1] <= 311
+    assert asked == list(range(0, 1051, 70))
 
 
 def test_a_hole_that_stays_is_a_loss_with_its_range_and_tries() -> None:
@@ -119,7 +102,7 @@ def test_a_hole_that_stays_is_a_loss_with_its_range_and_tries() -> None:
         buffer.nacks(now)
         now += TICK
     assert [type(e) for e in events] == [Packet, Packet, Lost, Packet]
-    assert events[2] == Lost(2, 4, 5)  # asked at 0, 220, 440, 660, 880 ms
+    assert events[2] == Lost(2, 4, 14)  # asked at 0, 80, 160, … 1040 ms
     assert 1000 * MS < now <= 2000 * MS
     assert buffer.counters.lost == 3
     buffer.push_rtx(rtx(3), now)
@@ -127,14 +110,13 @@ def test_a_hole_that_stays_is_a_loss_with_its_range_and_tries() -> None:
     assert buffer.counters.late + buffer.counters.duplicates == 1
 
 
-def test_no_track_is_held_back_longer_than_two_seconds() -> None:
+def test_no_track_is_held_back_longer_than_a_second_and_a_half() -> None:
     buffer = ReceiveBuffer()
-    buffer.round_trip_ns = 500 * MS
     buffer.push(rtp(0), 0)
     buffer.push(rtp(2), 0)
     buffer.poll(0)
-    assert buffer.poll(1999 * MS) == []
-    assert numbers(buffer.poll(2000 * MS)) == [2]
+    assert buffer.poll(1499 * MS) == []
+    assert numbers(buffer.poll(1500 * MS)) == [2]
 
 
 def test_duplicates_come_out_once() -> None:
@@ -228,7 +210,9 @@ def test_flush_gives_up_every_hole() -> None:
     assert ReceiveBuffer().flush() == []
 
 
-def simulate(seed: int, count: int, loss: float, rtx_loss: float, start: int, jitter_ms: int = 8) -> tuple[list[Event], ReceiveBuffer]:
+def simulate(
+    seed: int, count: int, loss: float, rtx_loss: float, start: int, jitter_ms: int = 8, nack_loss: float = 0.0, resend_ms: int = 5
+) -> tuple[list[Event], ReceiveBuffer]:
     """A sender of one packet a millisecond that answers NACKs as Janus does (once in 200 ms, for 1000 ms), over a bad network."""
     dice = random.Random(seed)
     buffer = ReceiveBuffer()
@@ -253,12 +237,14 @@ def simulate(seed: int, count: int, loss: float, rtx_loss: float, start: int, ji
             (buffer.push_rtx if repeated else buffer.push)(packet, at)
         events += buffer.poll(now)
         for sequence in buffer.nacks(now):
+            if nack_loss and dice.random() < nack_loss:
+                continue
             n = next(k for k in range(start + count - 1, start - 1, -1) if k & 0xFFFF == sequence)
             if now - sent_at[n] > 1000 * MS or now - resent_at.get(n, -(10**12)) < 200 * MS:
                 continue
             resent_at[n] = now
             if dice.random() >= rtx_loss:
-                wire.append((now + dice.randrange(5 * MS), n, rtx(n), True))
+                wire.append((now + dice.randrange(resend_ms * MS), n, rtx(n), True))
     return events, buffer
 
 
@@ -293,3 +279,10 @@ def test_five_percent_loss_on_everything_is_repaired() -> None:
         _, buffer = simulate(seed, 1000, 0.05, 0.05, 65_000)
         assert buffer.counters.lost == 0
         assert buffer.counters.repaired > 20
+
+
+def test_lost_nacks_and_slow_answers_cost_nothing() -> None:
+    """10 % of everything is lost, of NACKs 20 %, and answers take up to 200 ms: each packet has all the chances of its second."""
+    for seed in range(6):
+        _, buffer = simulate(seed, 1500, 0.1, 0.1, 65_000, nack_loss=0.2, resend_ms=200)
+        assert buffer.counters.lost == 0

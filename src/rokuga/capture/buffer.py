@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from rokuga.capture.rtp import MalformedPacket, RtpPacket
 
 MS = 1_000_000
-RETRY_NS = 210 * MS
-"""Janus resends a packet at most once in 200 ms and ignores NACKs in between; the round trip is added."""
+RETRY_NS = 70 * MS
+"""Janus resends a packet at most once in 200 ms and ignores NACKs in between. Asking more often than that costs next to nothing
+and gets the packet resent whenever that is possible, though NACKs are lost and jitter moves them."""
 NACK_FOR_NS = 1050 * MS
-"""Janus keeps a packet for 1000 ms: a NACK that comes later is in vain. The round trip is added."""
-FINAL_NS = 1250 * MS
-"""A hole this old (two round trips are added) is a loss: who had the packet has it no more."""
-HOLD_NS = 2000 * MS
-"""No track is held back longer, whatever the round trip."""
+"""Janus keeps a packet for 1000 ms: a NACK that comes later is in vain."""
+FINAL_NS = 1500 * MS
+"""A hole this old is a loss: who had the packet has it no more, and half a second of jitter is over, too."""
 MAX_PACKETS = 16384
 MAX_BYTES = 16 * 1024 * 1024
 """Bounds of what is held back; a keyframe of 2 MB is 1,800 packets. Beyond them the oldest hole is given up."""
@@ -86,8 +85,6 @@ class ReceiveBuffer:
 
     def __init__(self) -> None:
         self.counters = Counters()
-        self.round_trip_ns = 0
-        """measured on retransmissions that were asked for once"""
         self._packets: dict[int, Packet] = {}
         self._held_bytes = 0
         self._holes: dict[int, _Hole] = {}
@@ -156,9 +153,9 @@ class ReceiveBuffer:
         """The 16-bit sequence numbers to ask for now, in order."""
         due = []
         for sequence, hole in self._holes.items():
-            if hole.tries and now_ns - hole.asked_ns < RETRY_NS + self.round_trip_ns:
+            if hole.tries and now_ns - hole.asked_ns < RETRY_NS:
                 continue
-            if hole.tries and now_ns - hole.since_ns > NACK_FOR_NS + self.round_trip_ns:
+            if hole.tries and now_ns - hole.since_ns > NACK_FOR_NS:
                 continue
             hole.tries += 1
             hole.asked_ns = now_ns
@@ -184,9 +181,6 @@ class ReceiveBuffer:
         hole = self._holes.pop(sequence, None)
         if hole is not None and hole.tries:
             self.counters.repaired += 1
-            if hole.tries == 1:
-                sample = min(max(arrival_ns - hole.asked_ns, 0), 500 * MS)
-                self.round_trip_ns += (sample - self.round_trip_ns) // 4
         for missing in range(self._highest + 1, sequence):
             self._holes[missing] = _Hole(arrival_ns)
         self._highest = max(self._highest, sequence)
@@ -211,7 +205,6 @@ class ReceiveBuffer:
 
     def _release(self, events: list[Event], now_ns: int, everything: bool) -> None:
         assert self._next is not None
-        patience = min(FINAL_NS + 2 * self.round_trip_ns, HOLD_NS)
         while True:
             packet = self._packets.pop(self._next, None)
             if packet is not None:
@@ -226,10 +219,10 @@ class ReceiveBuffer:
             if hole is None:
                 return
             full = len(self._packets) > MAX_PACKETS or self._held_bytes > MAX_BYTES
-            if not (everything or full or now_ns - hole.since_ns >= patience):
+            if not (everything or full or now_ns - hole.since_ns >= FINAL_NS):
                 return
             first, tries = self._next, hole.tries
-            while hole is not None and (everything or full or now_ns - hole.since_ns >= patience):
+            while hole is not None and (everything or full or now_ns - hole.since_ns >= FINAL_NS):
                 del self._holes[self._next]
                 self._next += 1
                 self.counters.lost += 1
