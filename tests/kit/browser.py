@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,11 @@ ARGUMENTS = [
     # may speak to servers on this machine all the same.
     "--allow-loopback-in-peer-connection",
     "--disable-features=WebRtcHideLocalIpsWithMdns,LocalNetworkAccessChecks",
+]
+SIMULCAST: list[dict[str, Any]] = [
+    {"rid": "h", "maxBitrate": 600_000},
+    {"rid": "m", "maxBitrate": 250_000, "scaleResolutionDownBy": 2},
+    {"rid": "l", "maxBitrate": 100_000, "scaleResolutionDownBy": 4},
 ]
 
 
@@ -88,15 +93,17 @@ class Chromium:
         height: int = 360,
         fps: int = 15,
         audio: str = "",
+        layers: Sequence[dict[str, Any]] = (),
     ) -> BrowserUser:
         """Join and publish fake camera and microphone; returns when media flow.
 
-        ``codec``: h264, vp8, vp9 or av1; ``audio``: opus, pcmu, pcma or g722, without one the browser offers all it has.
+        ``codec``: h264, vp8, vp9 or av1; ``audio``: opus, pcmu, pcma or g722, without one the browser offers all it has;
+        ``layers``: the encodings of a simulcast camera, as RTCRtpEncodingParameters, highest first (see SIMULCAST).
         """
         page = await self._page("publish.html")
         await page.evaluate("([url, secret]) => user.connect(url, secret)", [janus.url, janus.api_secret.get_secret_value()])
         await page.evaluate("([room, id]) => user.join(room, id)", [room, user_id])
-        await page.evaluate("(wanted) => user.publish(...wanted)", [codec, width, height, fps, audio])
+        await page.evaluate("(wanted) => user.publish(...wanted)", [codec, width, height, fps, audio, list(layers)])
         return BrowserUser(page)
 
     async def play(self, url: str, seconds: float = 120) -> Playback:
