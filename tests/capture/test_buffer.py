@@ -171,6 +171,29 @@ def test_a_source_that_begins_anew_is_a_restart_after_what_was_before() -> None:
     assert buffer.expected == 3
 
 
+@pytest.mark.parametrize("gap", [MAX_JUMP + 1, 20_000, 32_768])
+def test_a_source_that_went_on_during_an_outage_is_the_same_and_all_that_is_missing_is_named(gap: int) -> None:
+    """At 1,000 packets a second; Janus has the last second of it at most, and it is asked for no more than is a believable jump."""
+    buffer = ReceiveBuffer()
+    step = 90
+    for n in (0, 1, 3):
+        buffer.push(rtp(n, step=step), n * MS)
+    for n in (3 + gap, 4 + gap):
+        buffer.push(rtp(n, step=step), (n + 300) * MS)
+    now = (304 + gap) * MS
+    events = buffer.poll(now)
+    asked = buffer.nacks(now)
+    assert asked == [n & 0xFFFF for n in range(4 + gap - MAX_JUMP, 3 + gap)]
+    for n in range(2 + gap, 3 + gap - 500, -1):
+        buffer.push_rtx(RtpPacket(10, 108, 1, n * step & 0xFFFFFFFF, True, (n & 0xFFFF).to_bytes(2, "big") + b"%d" % n), now)
+    events += buffer.poll(now + 2000 * MS)
+    assert buffer.counters.restarts == 0
+    assert numbers(events) == [0, 1, 3, *range(4 + gap - 500, 5 + gap)]
+    lost = [n for e in events if isinstance(e, Lost) for n in range(e.first, e.last + 1)]
+    assert lost == [2, *range(4, 4 + gap - 500)]
+    assert buffer.counters.lost == len(lost)
+
+
 def test_the_largest_jump_that_is_believed_is_a_hole() -> None:
     buffer = ReceiveBuffer()
     buffer.push(rtp(0), 0)

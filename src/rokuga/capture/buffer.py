@@ -20,6 +20,9 @@ MAX_BYTES = 16 * 1024 * 1024
 """Bounds of what is held back; a keyframe of 2 MB is 1,800 packets. Beyond them the oldest hole is given up."""
 MAX_JUMP = 3000
 """A sequence number further off than this is believed only when the next packet follows it (RFC 3550 §A.1)."""
+MAX_DRIFT = 0.1
+MAX_DRIFT_SECONDS = 1.0
+"""A source that could not be heard for a while has moved its timestamps by that while, as exactly as the two together say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,12 @@ def _signed(value: int, bits: int) -> int:
 class ReceiveBuffer:
     """One SSRC with its retransmissions. Feed ``push`` and ``push_rtx``, then take ``poll`` and ``nacks`` at the same instant.
 
-    ``final`` true gives up all holes at once (``flush``). Times are monotonic ns and must not run backwards between calls.
+    ``flush`` gives up all holes at once. Times are monotonic ns and must not run backwards between calls; ``clock_rate`` is that of
+    the RTP timestamps, ticks a second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock_rate: int = 90_000) -> None:
+        self._clock_rate = clock_rate
         self.counters = Counters()
         self._packets: dict[int, Packet] = {}
         self._held_bytes = 0
@@ -92,6 +97,8 @@ class ReceiveBuffer:
         self._first = 0
         self._highest = 0
         self._timestamp = 0
+        self._arrival_ns = 0
+        """of the packet with that timestamp"""
         self._suspect: tuple[RtpPacket, int] | None = None
         self._ready: list[Event] = []
 
@@ -185,6 +192,7 @@ class ReceiveBuffer:
             self._holes[missing] = _Hole(arrival_ns)
         self._highest = max(self._highest, sequence)
         self._timestamp += _signed(packet.timestamp - self._timestamp, 32)
+        self._arrival_ns = arrival_ns
         self._packets[sequence] = Packet(sequence, self._timestamp, packet.marker, payload, arrival_ns)
         self._held_bytes += len(payload)
         self.counters.received += 1
@@ -197,11 +205,32 @@ class ReceiveBuffer:
             return
         self._suspect = None
         self._release(self._ready, 0, True)
-        self._ready.append(Restarted())
-        self.counters.restarts += 1
-        self._begin(suspect[0].sequence, suspect[0].timestamp)
-        self._insert(suspect[0].sequence, suspect[0], suspect[0].payload, suspect[1])
-        self._insert(suspect[0].sequence + 1, packet, packet.payload, arrival_ns)
+        sequence = self._after_outage(*suspect)
+        if sequence is None:
+            self._ready.append(Restarted())
+            self.counters.restarts += 1
+            sequence = suspect[0].sequence
+            self._begin(sequence, suspect[0].timestamp)
+        self._insert(sequence, suspect[0], suspect[0].payload, suspect[1])
+        self._insert(sequence + 1, packet, packet.payload, arrival_ns)
+
+    def _after_outage(self, packet: RtpPacket, arrival_ns: int) -> int | None:
+        """The unwrapped sequence number, if this is the same source after a long silence; None if it began anew.
+
+        Of what is missing, the oldest is lost: nobody keeps that much. The rest become holes.
+        """
+        assert self._next is not None
+        seconds = (arrival_ns - self._arrival_ns) / 1e9
+        moved = _signed(packet.timestamp - self._timestamp, 32) / self._clock_rate
+        missing = (packet.sequence - self._next) & 0xFFFF
+        if missing >= 0x8000 or abs(moved - seconds) > MAX_DRIFT_SECONDS + MAX_DRIFT * seconds:
+            return None
+        sequence = self._next + missing
+        first, self._next = self._next, sequence - MAX_JUMP + 1
+        self._highest = self._next - 1
+        self.counters.lost += self._next - first
+        self._ready.append(Lost(first, self._next - 1, 0))
+        return sequence
 
     def _release(self, events: list[Event], now_ns: int, everything: bool) -> None:
         assert self._next is not None

@@ -22,6 +22,8 @@ from rokuga.journal.writer import JournalWriter
 from rokuga.room.protocol import Stream
 
 REPORT_NS = 1_000_000_000
+NACKS = 256
+"""so many in a datagram, which is 1036 bytes if no two of them are near each other"""
 DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {
     "h264": H264Depacketizer,
     "vp8": Vp8Depacketizer,
@@ -62,7 +64,7 @@ class Track:
         self._journal = setting.journal
         self._stream = stream
         self._log = log
-        self._buffer = ReceiveBuffer()
+        self._buffer = ReceiveBuffer(codec.clock_rate)
         self._report: tuple[rtcp.SenderReport, int] | None = None
         self._reported_ns = 0
         self._reported = (0, 0)
@@ -99,8 +101,8 @@ class Track:
             self._reported_ns = now_ns
             datagrams.append(self._receiver_report(now_ns, utc_ns))
         missing = self._buffer.nacks(now_ns)
-        if missing:
-            datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing))
+        for start in range(0, len(missing), NACKS):
+            datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing[start : start + NACKS]))
         if self._asker is not None:
             reason = self._asker.due(now_ns)
             if reason is not None:
