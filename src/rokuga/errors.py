@@ -55,7 +55,11 @@ class StoreError(RokugaError):
 
 
 class JournalError(RokugaError):
-    """A journal file cannot be read as one: wrong magic, unknown format version, damaged header."""
+    """A journal file cannot be read as one: unknown format version, damaged header or record."""
+
+
+class DamagedHeader(JournalError):
+    """A journal file whose header is not what any version wrote: a power cut can leave zeros there."""
 
 
 class RoomError(RokugaError):

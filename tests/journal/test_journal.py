@@ -1,6 +1,7 @@
 """The journal: what is written is read, whatever is cut off, damaged, continued or followed."""
 
 import asyncio
+import errno
 import os
 import random
 from pathlib import Path
@@ -182,10 +183,65 @@ async def test_a_disk_that_stays_full_costs_frames_by_name_and_bounded_memory(tm
     assert {r.cause for r in lost} == {"disk-full"}
 
 
-def test_a_foreign_file_is_named_as_such(tmp_path: Path) -> None:
-    (tmp_path / "000001.rj").write_bytes(b"PNG" * 10)
-    with pytest.raises(JournalError, match="wrong magic"):
-        last_header(tmp_path)
+async def test_a_sync_that_fails_once_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "SYNC_SECONDS", 0.1)
+    real, calls = os.fdatasync, 0
+
+    def failing(fd: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError(errno.EIO, "ordered")
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        writer.append(Tick(1))
+        async with asyncio.timeout(10):
+            while calls < 2:
+                await asyncio.sleep(0.02)
+        writer.append(Tick(2))
+        async with asyncio.timeout(10):
+            while entries(tmp_path)[0] != [Tick(1), Tick(2)]:
+                await asyncio.sleep(0.02)
+        assert writer.failed is None
+
+
+async def test_a_new_writer_reads_only_the_newest_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        for number in range(1, 4):
+            track = writer.new_track()
+            writer.append(TrackOpened(track, "a", "main", "audio", "opus", 48000))
+            writer.append(Frame(track, 0, 0, 0, False, bytes(50_000)))
+            if number == 1:
+                monkeypatch.setattr(writer_module, "FILE_BYTES", 1)
+                writer.flush()
+                monkeypatch.undo()
+    assert len(files(tmp_path)) == 2
+    # What stands before the newest file is of no matter: it may be gigabytes, or gone.
+    files(tmp_path)[0][1].write_bytes(b"")
+    async with JournalWriter(tmp_path, "task", 0) as second:
+        assert second.new_track() == 4
+        assert second.epoch_ns == writer.epoch_ns
+
+
+@pytest.mark.parametrize("left", [b"", bytes(4096), b"ROKUGAJ1\1\0\xff\xff{"], ids=["nothing", "zeros", "half a header"])
+async def test_what_a_power_cut_leaves_of_a_header_hinders_nobody(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "000001.rj").write_bytes(left)
+    assert entries(tmp_path)[0] == []
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        writer.append(Tick(1))
+    (tmp_path / "000003.rj").write_bytes(left)
+    assert entries(tmp_path)[0] == [Tick(1)]
+    async with JournalWriter(tmp_path, "task", 0) as second:
+        second.append(Tick(2))
+        assert second.epoch_ns == writer.epoch_ns
+    got, damages = entries(tmp_path)
+    assert got == [Tick(1), Tick(2)]
+    assert [d.position.file for d in damages] == [1, 3]
+
+
+def test_a_format_of_the_future_is_named_as_such(tmp_path: Path) -> None:
     header = FileHeader("t", 0, 1, 0, 0, 0, 0).encode()
     (tmp_path / "000001.rj").write_bytes(header[:8] + b"\x63\0" + header[10:])
     with pytest.raises(JournalError, match="format 99"):

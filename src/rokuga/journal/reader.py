@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 from zlib import crc32
 
-from rokuga.errors import JournalError
+from rokuga.errors import DamagedHeader, JournalError
 from rokuga.journal.records import FRAME_HEAD, HEAD, MAX_BODY, FileHeader, Frame, Record, TrackOpened, decode
 
 CHUNK = 1024 * 1024
@@ -58,18 +58,24 @@ def read_header(path: Path) -> FileHeader | None:
 
 
 def last_header(folder: Path) -> FileHeader | None:
-    """The newest readable header of a generation, None if there is none."""
+    """The newest readable header of a generation, None if there is none. Raises JournalError for an unknown format version."""
     for _, path in reversed(files(folder)):
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except DamagedHeader:
+            continue
         if header is not None:
             return header
     return None
 
 
 def last_track(folder: Path) -> int:
-    """The highest track number in use, 0 if there is none."""
-    highest = 0
-    with JournalReader(folder) as reader:
+    """The highest track number in use, 0 if there is none. Reads from the newest file on, which tells of those before."""
+    header = last_header(folder)
+    if header is None:
+        return 0
+    highest = max(0, header.tracks)
+    with JournalReader(folder, Position(header.file, 0) if header.tracks >= 0 else START) as reader:
         for item in reader.read():
             if isinstance(item, Entry) and isinstance(item.record, TrackOpened):
                 highest = max(highest, item.record.track)
@@ -80,8 +86,8 @@ class JournalReader:
     """Reads a generation's journal in order. ``read`` yields what is there now and may be called again to follow.
 
     Frames come without their bytes (``data`` is empty, ``Entry.payload_bytes`` tells their number); ``payload`` fetches them.
-    At the first bad record of the newest file it stops (the writer may still be at it, or was killed there); in an older
-    file it yields Damage and goes on with the next one. The journal may be gone up to ``start``: reading begins there.
+    At the first bad record (or a bad header) of the newest file it stops (the writer may still be at it, or was killed there); in
+    an older file it yields Damage and goes on with the next one. The journal may be gone up to ``start``: reading begins there.
     """
 
     def __init__(self, folder: Path, start: Position = START) -> None:
@@ -108,7 +114,7 @@ class JournalReader:
         return self._next
 
     def read(self) -> Iterator[Entry | Damage]:
-        """Everything from the current position to the present end. Raises JournalError for a file that is none."""
+        """Everything from the current position to the present end. Raises JournalError for an unknown format version."""
         while True:
             numbers = [n for n, _ in files(self._folder)]
             current = next((n for n in numbers if n >= self._next.file), None)
@@ -152,7 +158,10 @@ class JournalReader:
         """Yields the good records; the generator's value is why it stopped before the end (None: at the end)."""
         fd = self._fd(number)
         if self._next.offset == 0:
-            decoded = FileHeader.decode(os.pread(fd, 12 + 65536, 0))
+            try:
+                decoded = FileHeader.decode(os.pread(fd, 12 + 65536, 0))
+            except DamagedHeader as error:
+                return str(error)
             if decoded is None:
                 return "header cut off"
             self.header, length = decoded

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 from zlib import crc32
 
-from rokuga.errors import JournalError
+from rokuga.errors import DamagedHeader, JournalError
 
 MAGIC = b"ROKUGAJ1"
 FORMAT_VERSION = 1
@@ -25,6 +25,7 @@ FRAME_HEAD = struct.Struct("<qqq")
 MAX_BODY = 16 * 1024 * 1024
 """No access unit is larger: a record that claims more is damaged."""
 FLAG_KEYFRAME = 1
+FLAG_SWITCHED = 2
 
 Kind = Literal["audio", "video"]
 
@@ -44,6 +45,8 @@ class FileHeader:
     utc_ns: int
     epoch_ns: int
     epoch_utc_ns: int
+    tracks: int = -1
+    """the highest track number given out before this file, so that a new writer need not read the files before; -1: not told"""
 
     def encode(self) -> bytes:
         text = json.dumps(asdict(self), separators=(",", ":")).encode()
@@ -51,13 +54,13 @@ class FileHeader:
 
     @staticmethod
     def decode(data: bytes) -> tuple["FileHeader", int] | None:
-        """Header and its length in bytes, or None if ``data`` ends within it. Raises JournalError."""
+        """Header and its length in bytes, or None if ``data`` ends within it. Raises DamagedHeader, JournalError (unknown version)."""
         if len(data) < 12:
             if not MAGIC.startswith(data[:8]):
-                raise JournalError("not a journal file: wrong magic")
+                raise DamagedHeader("not a journal file: wrong magic")
             return None
         if data[:8] != MAGIC:
-            raise JournalError("not a journal file: wrong magic")
+            raise DamagedHeader("not a journal file: wrong magic")
         version, length = struct.unpack_from("<HH", data, 8)
         if version != FORMAT_VERSION:
             raise JournalError(f"journal format {version} is not known here (this is {FORMAT_VERSION})")
@@ -66,7 +69,7 @@ class FileHeader:
         try:
             return FileHeader(**json.loads(data[12 : 12 + length])), 12 + length
         except (ValueError, TypeError) as error:
-            raise JournalError(f"damaged header: {error}") from None
+            raise DamagedHeader(f"damaged header: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Frame:
     low-overhead bitstream, each OBU with its size, without temporal delimiter.
 
     ``rtp_time`` is unwrapped, in units of the track's clock rate. Arrivals are monotonic ns of its first and last packet.
+    ``switched``: the first of another simulcast layer. The server sends it as if one source went on, but its RTP times fit those
+    before only roughly.
     """
 
     type: ClassVar[int] = 3
@@ -112,6 +117,7 @@ class Frame:
     last_arrival_ns: int
     keyframe: bool
     data: bytes = field(repr=False)
+    switched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,7 @@ def encode(record: Record, monotonic_ns: int) -> bytes:
     """The record as bytes, head and body."""
     flags = 0
     if isinstance(record, Frame):
-        flags = FLAG_KEYFRAME if record.keyframe else 0
+        flags = (FLAG_KEYFRAME if record.keyframe else 0) | (FLAG_SWITCHED if record.switched else 0)
         body = FRAME_HEAD.pack(record.rtp_time, record.first_arrival_ns, record.last_arrival_ns) + record.data
         track = record.track
     else:
@@ -204,7 +210,8 @@ def decode(kind: int, flags: int, track: int, body: bytes) -> Record | None:
     try:
         if kind == Frame.type:
             rtp_time, first, last = FRAME_HEAD.unpack_from(body)
-            return Frame(track, rtp_time, first, last, bool(flags & FLAG_KEYFRAME), body[FRAME_HEAD.size :])
+            data = body[FRAME_HEAD.size :]
+            return Frame(track, rtp_time, first, last, bool(flags & FLAG_KEYFRAME), data, bool(flags & FLAG_SWITCHED))
         made = _JSON_RECORDS.get(kind)
         if made is None:
             return None

@@ -44,9 +44,10 @@ class JournalWriter:
         self._task: asyncio.Task[None] | None = None
         self._failed: OSError | None = None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Also a file whose header never reached the disk has its number.
+        self._file = max((number for number, _ in files(folder)), default=0)
         before = last_header(folder)
         if before is not None:
-            self._file = max(number for number, _ in files(folder))
             self._epoch = (before.epoch_ns, before.epoch_utc_ns)
             self._next_track = last_track(folder) + 1
         self._open_next(clock.monotonic_ns())
@@ -137,6 +138,10 @@ class JournalWriter:
                 fd = os.dup(self._fd)
                 try:
                     await asyncio.to_thread(os.fdatasync, fd)
+                except OSError as error:
+                    # The next second tries again; what is appended meanwhile is written all the same.
+                    self._failed = error
+                    self._dirty = True
                 finally:
                     os.close(fd)
 
@@ -145,7 +150,7 @@ class JournalWriter:
         utc = clock.utc_ns()
         if self._epoch is None:
             self._epoch = (now, utc)
-        header = FileHeader(self._task_id, self._generation, self._file, now, utc, *self._epoch)
+        header = FileHeader(self._task_id, self._generation, self._file, now, utc, *self._epoch, tracks=self._next_track - 1)
         path = self._folder / f"{self._file:06d}.rj"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         text = header.encode()
