@@ -49,25 +49,68 @@ def h264(width: int, height: int, seconds: int, gop: int = 2 * FPS, annexb_sets:
         encoder.flags |= 0x400000  # AV_CODEC_FLAG_GLOBAL_HEADER
     units: list[tuple[bytes, bool]] = []
     for number in range(seconds * FPS):
-        picture = VideoFrame(width, height, "yuv420p")
-        rows = bytes((x + number * 3) & 0xFF for x in range(2048))
-        for index, plane in enumerate(picture.planes):
-            line = rows[: plane.line_size] if index == 0 else bytes([128]) * plane.line_size
-            plane.update((line * (plane.buffer_size // plane.line_size + 1))[: plane.buffer_size])
-        picture.pts, picture.time_base = number, Fraction(1, FPS)
-        units += [(bytes(p), p.is_keyframe) for p in encoder.encode(picture)]
+        units += [(bytes(p), p.is_keyframe) for p in encoder.encode(picture(width, height, number))]
     assert len(units) == seconds * FPS
     if not annexb_sets:
         units[0] = (bytes(encoder.extradata or b"") + units[0][0], True)
     return tuple(units)
 
 
+def picture(width: int, height: int, number: int) -> VideoFrame:
+    """A diagonal pattern that moves with ``number``."""
+    frame = VideoFrame(width, height, "yuv420p")
+    rows = bytes((x + number * 3) & 0xFF for x in range(2048))
+    for index, plane in enumerate(frame.planes):
+        line = rows[: plane.line_size] if index == 0 else bytes([128]) * plane.line_size
+        plane.update((line * (plane.buffer_size // plane.line_size + 1))[: plane.buffer_size])
+    frame.pts, frame.time_base = number, Fraction(1, FPS)
+    return frame
+
+
 @functools.cache
-def opus(seconds: int, beep_every: float = 1.0, tone: float = 1000.0) -> tuple[bytes, ...]:
+def coded(codec: Literal["vp8", "vp9", "av1"], width: int, height: int, seconds: int, gop: int = 2 * FPS) -> tuple[tuple[bytes, bool], ...]:
+    """The frames that these codecs' depacketizers make of a live publisher's stream, and whether each is a keyframe."""
+    encoder = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9", "av1": "libsvtav1"}[codec], "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, FPS), Fraction(FPS)
+    encoder.thread_count = 1
+    encoder.bit_rate = 300_000
+    encoder.gop_size = gop
+    live = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "auto-alt-ref": "0"}
+    encoder.options = {"preset": "12", "svtav1-params": "pred-struct=1:rc=2:lp=1"} if codec == "av1" else live
+    packets = [packet for number in range(seconds * FPS) for packet in encoder.encode(picture(width, height, number))]
+    packets += encoder.encode(None)
+    units = tuple((bytes(p), p.is_keyframe) for p in packets)
+    assert len(units) == seconds * FPS
+    return units
+
+
+@functools.cache
+def beeping_pcm(codec: Literal["pcmu", "pcma", "g722"], seconds: int) -> tuple[bytes, ...]:
+    """Packets of 20 ms: a beep of 100 ms each second."""
+    name, rate = {"pcmu": ("pcm_mulaw", 8000), "pcma": ("pcm_alaw", 8000), "g722": ("g722", 16000)}[codec]
+    encoder = av.CodecContext.create(name, "w")
+    assert isinstance(encoder, AudioCodecContext)
+    encoder.sample_rate, encoder.layout, encoder.format = rate, "mono", "s16"
+    second = array("h", (int(12000 * math.sin(2 * math.pi * 1000 * i / rate)) if i < rate // 10 else 0 for i in range(rate)))
+    packets: list[bytes] = []
+    for number in range(seconds * 50):
+        begin = number % 50 * rate // 50
+        frame = AudioFrame("s16", "mono", rate // 50)
+        frame.sample_rate, frame.pts, frame.time_base = rate, number * rate // 50, Fraction(1, rate)
+        frame.planes[0].update(second[begin : begin + rate // 50].tobytes())
+        packets += [bytes(p) for p in encoder.encode(frame)]
+    return tuple(packets)
+
+
+@functools.cache
+def opus(seconds: int, beep_every: float = 1.0, tone: float = 1000.0, channels: int = 2) -> tuple[bytes, ...]:
     """Packets of 20 ms: a beep of 100 ms at each multiple of ``beep_every`` seconds, else near silence."""
+    layout = "stereo" if channels == 2 else "mono"
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, AudioCodecContext)
-    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = 48000, "stereo", "s16", 48000
+    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = 48000, layout, "s16", 48000
     encoder.options = {"application": "lowdelay", "frame_duration": "20"}
     packets: list[bytes] = []
     noise = random.Random(1)
@@ -76,11 +119,12 @@ def opus(seconds: int, beep_every: float = 1.0, tone: float = 1000.0) -> tuple[b
         value = noise.randrange(-20, 21)
         if index < 4800:
             value += int(12000 * math.sin(2 * math.pi * tone * index / 48000))
-        period.extend((value, value))
-    sound = (period.tobytes() * (seconds * 48000 * 4 // (len(period) * 2) + 1))[: seconds * 48000 * 4]
+        period.extend((value,) * channels)
+    size = 2 * channels
+    sound = (period.tobytes() * (seconds * 48000 * size // (len(period) * 2) + 1))[: seconds * 48000 * size]
     for number in range(seconds * 50):
-        samples = sound[number * OPUS_SAMPLES * 4 : (number + 1) * OPUS_SAMPLES * 4]
-        frame = AudioFrame("s16", "stereo", OPUS_SAMPLES)
+        samples = sound[number * OPUS_SAMPLES * size : (number + 1) * OPUS_SAMPLES * size]
+        frame = AudioFrame("s16", layout, OPUS_SAMPLES)
         frame.sample_rate, frame.pts, frame.time_base = 48000, number * OPUS_SAMPLES, Fraction(1, 48000)
         frame.planes[0].update(samples)
         packets += [bytes(p) for p in encoder.encode(frame)]
@@ -113,10 +157,13 @@ class JournalMaker:
     def add(self, at_ns: int, record: Record) -> None:
         self.records.append((at_ns, record))
 
-    def track(self, at_ns: int, user_id: str, kind: Literal["audio", "video"], media_id: Literal["main", "aux"] = "main") -> int:
+    def track(
+        self, at_ns: int, user_id: str, kind: Literal["audio", "video"], media_id: Literal["main", "aux"] = "main", codec: str = ""
+    ) -> int:
         number = self._next
         self._next += 1
-        codec, rate, channels = ("opus", 48000, 2) if kind == "audio" else ("h264", 90000, 0)
+        codec = codec or ("opus" if kind == "audio" else "h264")
+        rate, channels = {"video": (90000, 0), "audio": (48000, 2) if codec == "opus" else (8000, 1)}[kind]
         self.add(at_ns, TrackOpened(number, user_id, media_id, kind, codec, rate, channels))
         return number
 
@@ -151,7 +198,14 @@ class JournalMaker:
         return published
 
     def audio(
-        self, track: int, begin_ns: int, seconds: float, packets: tuple[bytes, ...], rtp: int = 48_000, lost: frozenset[int] = frozenset()
+        self,
+        track: int,
+        begin_ns: int,
+        seconds: float,
+        packets: tuple[bytes, ...],
+        rtp: int = 48_000,
+        lost: frozenset[int] = frozenset(),
+        rate: int = 48_000,
     ) -> Published:
         published = Published("audio")
         for number in range(round(seconds * 50)):
@@ -159,7 +213,7 @@ class JournalMaker:
             data = packets[number % len(packets)]
             if number in lost:
                 continue
-            self._frame(track, at, rtp + number * OPUS_SAMPLES, data, False)
+            self._frame(track, at, rtp + number * rate // 50, data, False)
             published.frames.append((at, data))
         return published
 

@@ -169,7 +169,7 @@ def test_rtp_time_that_jumps_begins_a_new_run() -> None:
 
 
 def test_unknown_codecs_are_left_out_and_tracks_need_parameters() -> None:
-    assert Room().add(1, opened(1, "video", codec="vp8")).video(1, 1, 20, keys=(0,)).plans(30) == []
+    assert Room().add(1, opened(1, "video", codec="h265")).video(1, 1, 20, keys=(0,)).plans(30) == []
     room = Room().add(1, opened(1, "video"))
     del room.records[0]
     with pytest.raises(JournalError):

@@ -18,7 +18,7 @@ from rokuga.hls import playlist
 from rokuga.journal.reader import Entry, JournalReader, Position
 from rokuga.render import main as render
 from rokuga.render.fold import Fold
-from rokuga.render.plan import AudioPlan, Plan
+from rokuga.render.plan import AudioPlan, Plan, Ref, VideoPlan
 from rokuga.storage import spool
 from rokuga.storage.spool import Finished, Segment
 from tests.render.material import SECOND, JournalMaker, h264, opus
@@ -182,12 +182,25 @@ def earliest(undisturbed: Undisturbed, moment: Position) -> Position:
     oldest = moment
     for at, plan in undisturbed.plans:
         if at > finished:
-            first = plan.packets[0] if isinstance(plan, AudioPlan) else plan.frames[0]
-            oldest = min(oldest, first.position)
+            oldest = min([oldest, *(first.position for first in needed(plan))])
     with JournalReader(undisturbed.journal) as reader:
         entries = [e for e in reader.read() if isinstance(e, Entry)]
     last = next((e.monotonic_ns for e in entries if e.position >= finished), 0)
     return min(oldest, next(e.position for e in entries if e.monotonic_ns >= last - 3_100_000_000))
+
+
+def needed(plan: Plan) -> list[Ref]:
+    """The first frames that a plan refers to."""
+    if isinstance(plan, AudioPlan):
+        return [plan.packets[0]]
+    if isinstance(plan, VideoPlan):
+        return [(*plan.before, *plan.frames)[0]]
+    return [
+        *plan.audio.packets[:1],
+        *plan.video.before[:1],
+        *plan.video.frames[:1],
+        *(f for fill in plan.video.fills for f in fill.frames[:1]),
+    ]
 
 
 def test_without_its_resume_point_it_begins_anew_and_puts_nothing_back(undisturbed: Undisturbed, tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ import structlog
 from rokuga.errors import JournalError
 from rokuga.journal.reader import START, Entry, Position
 from rokuga.journal.records import End, FileHeader, Frame, Params, TrackClosed, TrackOpened
+from rokuga.render import audio, look
 from rokuga.render.audio import AudioLine
 from rokuga.render.line import Arrived, Line, Peek
 from rokuga.render.plan import HEAD_START_90K, LineKey, Plan, Settings, Timeline
 from rokuga.render.video import VideoLine
 
-VERSION = 1
-LINES: dict[tuple[str, str], type[Line]] = {("video", "h264"): VideoLine, ("audio", "opus"): AudioLine}
+VERSION = 2
+LINES: dict[str, type[Line]] = {"video": VideoLine, "audio": AudioLine}
+KNOWN = {"video": look.CODECS, "audio": audio.CODECS}
 
 
 class Fold:
@@ -42,9 +44,10 @@ class Fold:
         self._now = max(self._now, entry.monotonic_ns)
         if isinstance(record, Frame):
             line = self._tracks.get(record.track)
-            if line is None or line.track_number != record.track or entry.position < line.start:
+            if line is None or record.track not in line.track_numbers or entry.position < line.start:
                 return []
-            line.arrived(Arrived(entry.position, entry.payload_bytes, record.rtp_time, record.first_arrival_ns, record.keyframe))
+            size, rtp_time = entry.payload_bytes, record.rtp_time
+            line.arrived(Arrived(entry.position, record.track, size, rtp_time, record.first_arrival_ns, record.keyframe))
             return list(line.advance(self._now, entry.after))
         if isinstance(record, Params):
             # Lists and layout may change later; what render needs cannot.
@@ -53,12 +56,13 @@ class Fold:
             self._opened(entry.position, record)
         elif isinstance(record, TrackClosed):
             line = self._tracks.pop(record.track, None)
-            if line is not None and line.track_number == record.track and entry.position >= line.start:
-                line.close(entry.position)
+            if line is not None and entry.position >= line.start:
+                line.close(entry.position, record.track)
         elif isinstance(record, End):
             self.ended = True
             for line in self._lines.values():
-                line.close(entry.position)
+                for track in line.track_numbers:
+                    line.close(entry.position, track)
         plans: list[Plan] = []
         for line in self._lines.values():
             if entry.position >= line.start:
@@ -72,8 +76,7 @@ class Fold:
             "params": self.settings.raw if self.settings else None,
             "after": [after.file, after.offset],
             "lines": [
-                {"key": [line.key.user_id, line.key.media_id, line.key.track_type], "kind": _kind(line), **line.resume(after)}
-                for line in self._lines.values()
+                {"key": [line.key.user_id, line.key.media_id, line.key.track_type], **line.resume(after)} for line in self._lines.values()
             ],
         }
 
@@ -87,25 +90,22 @@ class Fold:
         for saved in state["lines"]:
             key = LineKey(*saved["key"])
             position = Position(*saved["position"])
-            made = LINES[saved["kind"][0], saved["kind"][1]]
-            line = made(key, self._timeline(), self._known(), self._peek, position, saved["state"])
+            line = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position, saved["state"])
             self._lines[key] = line
-            if line.track_number is not None:
-                self._tracks[line.track_number] = line
+            self._tracks.update(dict.fromkeys(line.track_numbers, line))
             positions.append(position)
         self.start = min(positions)
 
     def _opened(self, position: Position, record: TrackOpened) -> None:
-        made = LINES.get((record.kind, record.codec))
-        if made is None:
+        if record.codec not in KNOWN[record.kind]:
             self._log.warning("track cannot be rendered", track=record.track, user_id=record.user_id, codec=record.codec)
             return
         key = LineKey(record.user_id, record.media_id, record.kind)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = made(key, self._timeline(), self._known(), self._peek, position)
+            line = self._lines[key] = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position)
         if position >= line.start:
-            line.open(position, record.track, record.clock_rate)
+            line.open(position, record.track, record.kind, record.codec, record.clock_rate)
             self._tracks[record.track] = line
 
     def _known(self) -> Settings:
@@ -115,7 +115,3 @@ class Fold:
 
     def _timeline(self) -> Timeline:
         return Timeline(self._header.epoch_ns, self._header.epoch_utc_ns, HEAD_START_90K + self._known().pts_base_90k)
-
-
-def _kind(line: Line) -> tuple[str, str]:
-    return next(kind for kind, made in LINES.items() if type(line) is made)

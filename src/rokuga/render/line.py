@@ -1,4 +1,4 @@
-"""A line: one playlist's fold. Journal records of successive tracks in, segment plans out.
+"""A line: one playlist's fold. Journal records of its tracks in (of each kind one at a time), segment plans out.
 
 All that a line decides depends on the order of the records and on the times in them, so it decides the same whether it follows a
 recording or reads an old one. A line that is resumed is given a state and the records from a position on, and goes on alike.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rokuga.journal.reader import Position
+from rokuga.journal.records import Kind
 from rokuga.render.clock import AHEAD_NS, Settled, TrackClock
 from rokuga.render.plan import Head, LineKey, Plan, Settings, Timeline
 
@@ -28,8 +29,17 @@ class Track:
     """A journal track that feeds a line."""
 
     number: int
+    kind: Kind
+    codec: str
     rate: int
     clock: TrackClock
+
+    def to_json(self) -> dict[str, Any]:
+        return {"number": self.number, "kind": self.kind, "codec": self.codec, "rate": self.rate, "clock": self.clock.state()}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Track":
+        return Track(data["number"], data["kind"], data["codec"], data["rate"], TrackClock(data["rate"], data["clock"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class Arrived:
     """A frame as the journal has it, without its bytes."""
 
     position: Position
+    track: int
     size: int
     rtp_time: int
     arrival_ns: int
@@ -52,6 +63,7 @@ class _Opened:
 @dataclass(frozen=True, slots=True)
 class _Closed:
     position: Position
+    track: int
 
 
 class Line(ABC):
@@ -71,9 +83,10 @@ class Line(ABC):
         self._resume: dict[str, Any] | None = None
         self._began = False
         state = state or {}
-        track = state.get("track")
-        self._track = Track(track["number"], track["rate"], TrackClock(track["rate"], track["clock"])) if track else None
-        self._fed = self._track
+        self._tracks = {t.number: t for t in (Track.from_json(data) for data in state.get("tracks", []))}
+        """those whose frames are settled now"""
+        self._fed = dict(self._tracks)
+        """those whose frames come from the journal now, which is further on"""
         self._index = int(state.get("index", 0))
         self._last_begin_ms = int(state.get("begin_ms", 0))
         self._last_arrival = int(state.get("arrival", 0))
@@ -82,31 +95,32 @@ class Line(ABC):
             self._resume = {"position": [start.file, start.offset], "state": state}
 
     @property
-    def track_number(self) -> int | None:
-        """The journal track whose frames it takes now."""
-        return self._fed.number if self._fed else None
+    def track_numbers(self) -> list[int]:
+        """The journal tracks whose frames it takes now."""
+        return list(self._fed)
 
     @property
     def decided(self) -> int:
         """How many segments it has decided on."""
         return self._index
 
-    def open(self, position: Position, number: int, rate: int) -> None:
-        """A track begins to feed the line; one that still did is over."""
-        self._fed = Track(number, rate, TrackClock(rate))
-        self._queue.append(_Opened(position, self._fed))
+    def open(self, position: Position, number: int, kind: Kind, codec: str, rate: int) -> None:
+        """A track begins to feed the line; one of its kind that still did is over."""
+        for other in [t.number for t in self._fed.values() if t.kind == kind]:
+            self.close(position, other)
+        self._fed[number] = Track(number, kind, codec, rate, TrackClock(rate))
+        self._queue.append(_Opened(position, self._fed[number]))
         self._events += 1
 
-    def close(self, position: Position) -> None:
-        """The track is over."""
-        self._fed = None
-        self._queue.append(_Closed(position))
-        self._events += 1
+    def close(self, position: Position, number: int) -> None:
+        """The track is over, if it feeds the line at all."""
+        if self._fed.pop(number, None) is not None:
+            self._queue.append(_Closed(position, number))
+            self._events += 1
 
     def arrived(self, frame: Arrived) -> None:
-        """A frame of the present track."""
-        assert self._fed is not None
-        self._fed.clock.see(frame.rtp_time, frame.arrival_ns)
+        """A frame of a track that feeds the line."""
+        self._fed[frame.track].clock.see(frame.rtp_time, frame.arrival_ns)
         self._queue.append(frame)
 
     def advance(self, now_ns: int, after: Position) -> Iterator[Plan]:
@@ -117,19 +131,27 @@ class Line(ABC):
                 if not self._events and item.arrival_ns + AHEAD_NS > now_ns:
                     break
                 self._queue.popleft()
-                assert self._track is not None
-                settled = self._track.clock.settle()
+                track = self._tracks[item.track]
+                settled = track.clock.settle()
                 self._last_arrival = item.arrival_ns
-                yield from self._frame(item, settled)
+                yield from self._frame(track, item, settled)
             else:
                 self._queue.popleft()
                 self._events -= 1
-                yield from self._end()
-                self._track = item.track if isinstance(item, _Opened) else None
+                if isinstance(item, _Opened):
+                    self._tracks[item.track.number] = item.track
+                else:
+                    del self._tracks[item.track]
+                    if not self._tracks:
+                        yield from self._end()
             self._keep_resume(after)
+        yield from self._passed(now_ns)
+        self._keep_resume(after)
+
+    def _passed(self, now_ns: int) -> Iterator[Plan]:
+        """Time has gone on, perhaps without a frame."""
         if self._is_open() and not self._queue and now_ns > self._last_arrival + self._gap_ns() + MARGIN_NS:
             yield from self._end()
-            self._keep_resume(after)
 
     def resume(self, after: Position) -> dict[str, Any]:
         """Plain JSON from which a new process goes on: the position of the first record needed, and the state there."""
@@ -146,9 +168,8 @@ class Line(ABC):
     def _snapshot(self, after: Position) -> dict[str, Any]:
         # A resumed line may not have come to its own beginning yet.
         position = self._queue[0].position if self._queue else max(after, self.start)
-        track = self._track
         state = {
-            "track": {"number": track.number, "rate": track.rate, "clock": track.clock.state()} if track else None,
+            "tracks": [track.to_json() for track in self._tracks.values()],
             "index": self._index,
             "begin_ms": self._last_begin_ms,
             "arrival": self._last_arrival,
@@ -169,7 +190,7 @@ class Line(ABC):
         return min(FIRST_CUT_SECONDS, wanted) if self._index == 0 else wanted
 
     @abstractmethod
-    def _frame(self, item: Arrived, settled: Settled) -> Iterator[Plan]: ...
+    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]: ...
 
     @abstractmethod
     def _end(self) -> Iterator[Plan]:

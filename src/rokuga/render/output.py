@@ -2,22 +2,19 @@
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import structlog
 
 from rokuga.folders import Generation
 from rokuga.hls import naming, playlist
 from rokuga.journal.records import FileHeader
-from rokuga.render import h264
-from rokuga.render.audio import RATE
-from rokuga.render.plan import AudioPlan, LineKey, Plan, Ref, Settings, VideoPlan
-from rokuga.render.sound import CHANNELS, aac_frames
-from rokuga.render.ts import ContinuousFile, TsMuxer
+from rokuga.render.mux import Muxer
+from rokuga.render.plan import LineKey, Plan, Settings
+from rokuga.render.sound import Payload
 from rokuga.storage import spool
 from rokuga.storage.spool import Finished, Segment
 
@@ -25,11 +22,6 @@ TEMPORARY = ".writing-"
 """Names of unfinished files begin so."""
 COUNTERS = "cc"
 """Key in ``Segment.meta``: the last continuity counter of each PID, from which the next segment goes on."""
-AAC_PER_PES = 4
-"""85 ms: fewer and the packets are mostly stuffing, more and PCR comes later than every 100 ms (ISO/IEC 13818-1 §2.7.2)."""
-
-Payload = Callable[[Ref], bytes]
-"""A frame's bytes; empty if the journal cannot be read there."""
 
 
 class SpoolWriter:
@@ -42,7 +34,7 @@ class SpoolWriter:
     def __init__(self, generation: Generation, header: FileHeader, payload: Payload) -> None:
         self._folder = generation.spool
         self._header = header
-        self._payload = payload
+        self._muxer = Muxer(payload)
         self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
         self._last: dict[str, tuple[int, dict[int, int]]] = {}
         self.finished = False
@@ -74,7 +66,7 @@ class SpoolWriter:
         try:
             with temporary.open("wb") as file:
                 os.fchmod(file.fileno(), 0o600)
-                written = self._mux(plan, file, counters)
+                written = self._muxer.write(plan, file, counters)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(self._folder / name)
@@ -96,10 +88,10 @@ class SpoolWriter:
             media_id=head.key.media_id,
             track_type=head.key.track_type,
             discontinuity=head.discontinuity,
-            width=plan.width if isinstance(plan, VideoPlan) else 0,
-            height=plan.height if isinstance(plan, VideoPlan) else 0,
-            channels=CHANNELS if isinstance(plan, AudioPlan) else 0,
-            sample_rate=RATE if isinstance(plan, AudioPlan) else 0,
+            width=written.width,
+            height=written.height,
+            channels=written.channels,
+            sample_rate=written.sample_rate,
             meta={
                 COUNTERS: {str(pid): last for pid, last in sorted(written.counters.items())},
                 playlist.TARGET: ceil(settings.segment_seconds) + 2,
@@ -117,29 +109,6 @@ class SpoolWriter:
     def _stem(self, key: LineKey, settings: Settings) -> str:
         room, kind = settings.room_id, settings.room_id_type
         return naming.single_stem(settings.sdk_app_id, room, kind, key.user_id, key.media_id, key.track_type, self._header.generation)
-
-    def _mux(self, plan: Plan, file: BinaryIO, counters: dict[int, int]) -> ContinuousFile:
-        out = ContinuousFile(file, counters)
-        if isinstance(plan, VideoPlan):
-            with TsMuxer(out, "h264") as muxer:
-                for ref in plan.frames:
-                    data = self._payload(ref)
-                    if ref is plan.frames[0]:
-                        data = h264.with_parameter_sets(data, list(plan.parameter_sets))
-                    if data:
-                        muxer.mux(data, ref.time, ref.keyframe)
-        else:
-            with TsMuxer(out, "aac") as muxer:
-                group: list[bytes] = []
-                begin = 0
-                for number, frame in enumerate(aac_frames(plan, self._payload), 1):
-                    group.append(frame)
-                    # The first goes alone: FFmpeg learns a frame's duration from it, and gives the next one the same time otherwise.
-                    if len(group) == AAC_PER_PES or number in (1, len(plan.pts)):
-                        muxer.mux(b"".join(group), plan.pts[begin], True)
-                        group.clear()
-                        begin = number
-        return out
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A frame in the journal and when it is: ``time`` is a PTS (90 kHz) for video, an RTP time (track's clock) for audio."""
+    """A frame in the journal and when it is: ``time`` is a PTS (90 kHz) for video, a run's sample time (48 kHz) for audio."""
 
     position: Position
     size: int
@@ -44,16 +44,18 @@ class Ref:
     samples: int = 0
     """audio: how much sound it holds"""
     offset_ns: int = 0
-    """audio: room time of its first sample minus its RTP time"""
+    """audio: room time of its first sample minus its sample time"""
     keyframe: bool = False
+    codec: str = ""
+    """as in TrackOpened"""
 
-    def to_json(self) -> list[int]:
+    def to_json(self) -> list[int | str]:
         p = self.position
-        return [p.file, p.offset, self.size, self.time, self.samples, self.offset_ns, int(self.keyframe)]
+        return [p.file, p.offset, self.size, self.time, self.samples, self.offset_ns, int(self.keyframe), self.codec]
 
     @staticmethod
-    def from_json(data: list[int]) -> "Ref":
-        return Ref(Position(data[0], data[1]), data[2], data[3], data[4], data[5], bool(data[6]))
+    def from_json(data: list[Any]) -> "Ref":
+        return Ref(Position(data[0], data[1]), data[2], data[3], data[4], data[5], bool(data[6]), data[7])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +71,39 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """A picture made up while video is stopped: the last of ``frames`` (from a keyframe on), or black in their size."""
+
+    pts: int
+    black: bool
+    frames: tuple[Ref, ...]
+    parameter_sets: tuple[bytes, ...]
+    """go in front of the first frame"""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoPlan:
-    """Access units to mux as they are; ``parameter_sets`` go in front of the first one."""
+    """Access units, all of one codec. H.264 is muxed as it is; ``parameter_sets`` go in front of the first one.
+
+    Other codecs are transcoded; a decoder must be given ``before`` first. Their size is not known here (0).
+    """
 
     head: Head
     frames: tuple[Ref, ...]
     parameter_sets: tuple[bytes, ...]
     width: int
     height: int
+    before: tuple[Ref, ...] = ()
+    fills: tuple[Fill, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPlan:
-    """Opus packets to decode and AAC frames to make of them.
+    """Audio packets to decode and AAC frames to make of them.
 
-    The run's sound begins at RTP time ``origin``; AAC frame k holds its samples from 1024 k on. ``pts`` are those of the frames ``first``,
-    ``first`` + 1, … that the segment holds; ``first`` is -1 where the encoder's priming frame belongs to it. ``packets`` reach further
-    on both sides, so that decoder and encoder are in the same state as those of the neighbours at the seams.
+    The run's sound begins at sample time ``origin`` (48 kHz); AAC frame k holds its samples from 1024 k on. ``pts`` are those of the
+    frames ``first``, ``first`` + 1, … that the segment holds; ``first`` is -1 where the encoder's priming frame belongs to it.
+    ``packets`` reach further on both sides, so that decoder and encoder are in the same state as those of the neighbours at the seams.
     """
 
     head: Head
@@ -93,9 +111,19 @@ class AudioPlan:
     first: int
     pts: tuple[int, ...]
     packets: tuple[Ref, ...]
+    channels: int
 
 
-Plan = VideoPlan | AudioPlan
+@dataclass(frozen=True, slots=True)
+class MergedPlan:
+    """Picture and sound in one file; all three heads are the same. Either may be made up for the whole segment."""
+
+    head: Head
+    video: VideoPlan
+    audio: AudioPlan
+
+
+Plan = VideoPlan | AudioPlan | MergedPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +134,10 @@ class Settings:
     room_id: str
     room_id_type: int
     segment_seconds: float
+    merged: bool = False
+    """sound and picture of a stream in one file (AvMerge 1)"""
+    black: bool = False
+    """what a stopped camera shows there: black, else its last picture (FillType)"""
     pts_base_90k: int = 0
     """moves all presentation times, so that a test need not wait 26.5 hours for the wrap"""
     raw: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -118,6 +150,9 @@ class Settings:
             room_id=str(params["room_id"]),
             room_id_type=int(params["room_id_type"]),
             segment_seconds=float(params.get("segment_seconds", 10)),
+            # With one of the two alone there is nothing to merge.
+            merged=params.get("av_merge", 0) == 1 and params.get("stream_type", 0) == 0,
+            black=params.get("fill_type", 0) == 1,
             pts_base_90k=int(params.get("pts_base_90k", 0)),
             raw=params,
         )

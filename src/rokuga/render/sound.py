@@ -1,33 +1,48 @@
-"""Opus packets of an AudioPlan to AAC frames: a fresh decoder and encoder each time, so that the bytes depend on the plan alone."""
+"""The packets of an AudioPlan to AAC frames: fresh decoders and a fresh encoder each time, so that the bytes depend on the plan alone.
 
+Silence costs next to nothing: packets too small to hold a sound are not decoded, and of a long silence only both ends are encoded.
+"""
+
+from array import array
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import cache
 
 import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
-from av.packet import Packet
 
-from rokuga.render.audio import BLOCK, FRAME_SAMPLES, POST_BLOCKS, PRE_BLOCKS, RATE
+from rokuga.render.audio import BLOCK, POST_BLOCKS, PRE_BLOCKS, RATE, SILENT_BYTES
+from rokuga.render.decode import Decoder, OpusDecoder, PcmDecoder
 from rokuga.render.plan import AudioPlan, Ref
 
-CHANNELS = 2
 BIT_RATE = 64_000
-CONCEALED_PACKETS = 3
-"""What libopus makes up for lost packets sounds right for about 60 ms; silence follows."""
-SAMPLE_BYTES = 2 * CHANNELS
+CONCEALED = 2_880
+"""What libopus makes up for lost packets sounds right for about 60 ms; it is then faded out."""
+FADE_OUT, FADE_IN = 960, 240
+"""20 ms into a silence, 5 ms out of one: no click"""
+DTX_BYTES = 2
+"""A packet of at most this many says that the publisher falls silent, and sends nothing until it says more (RFC 6716 §2.1.9)."""
+CONVERGING = 4
+"""Packets that the decoder is given before those that are heard after a silence (RFC 7845 §4.6: 80 ms)."""
+EDGE_BLOCKS = 4
+"""Silent frames that are encoded at both ends of a silence: the encoder has then forgotten what was before."""
 TIME_BASE = Fraction(1, RATE)
+LAYOUTS = {1: "mono", 2: "stereo"}
+
+Payload = Callable[[Ref], bytes]
+"""A frame's bytes; empty if the journal cannot be read there."""
 
 
-def adts_header(frame_bytes: int) -> bytes:
-    """Seven bytes in front of an AAC-LC frame, 48 kHz, stereo (ISO/IEC 13818-7 §6.2)."""
+def adts_header(frame_bytes: int, channels: int) -> bytes:
+    """Seven bytes in front of an AAC-LC frame, 48 kHz (ISO/IEC 13818-7 §6.2)."""
     length = frame_bytes + 7
     return bytes(
         (
             0xFF,
             0xF1,
-            1 << 6 | 3 << 2 | CHANNELS >> 2,
-            (CHANNELS & 3) << 6 | length >> 11,
+            1 << 6 | 3 << 2 | channels >> 2,
+            (channels & 3) << 6 | length >> 11,
             length >> 3 & 0xFF,
             (length & 7) << 5 | 0x1F,
             0xFC,
@@ -35,103 +50,150 @@ def adts_header(frame_bytes: int) -> bytes:
     )
 
 
-def aac_frames(plan: AudioPlan, payload: Callable[[Ref], bytes]) -> Iterator[bytes]:
-    """The plan's AAC frames with ADTS headers, one for each of ``plan.pts``. ``payload``: its bytes, empty if unreadable."""
+def aac_frames(plan: AudioPlan, payload: Payload) -> list[bytes]:
+    """The plan's AAC frames with ADTS headers, one for each of ``plan.pts``."""
+    silent = _silent_frame(plan.channels)
+    frames = [silent] * len(plan.pts)
+    encoder = _encoder(plan.channels)
+    # The encoder is given neither the middle of a silence nor those numbers: which frame a packet holds is looked up.
+    fed: list[int] = []
+    held: list[int] = []
+    zero = bytes(BLOCK * 2 * plan.channels)
+    quiet = 0
+
+    def feed(number: int, block: bytes) -> None:
+        for pts, data in _encode(encoder, len(fed), block, plan.channels):
+            if 0 <= pts < len(fed) and 0 <= fed[pts] - PRE_BLOCKS < len(frames):
+                frames[fed[pts] - PRE_BLOCKS] = data
+        fed.append(number)
+
+    begin = plan.origin + (plan.first - PRE_BLOCKS) * BLOCK
+    for number, block in enumerate(_blocks(plan, payload, begin, len(plan.pts) + PRE_BLOCKS + POST_BLOCKS)):
+        quiet = quiet + 1 if block == zero else 0
+        if quiet > EDGE_BLOCKS:
+            held.append(number)
+            continue
+        for edge in held[-EDGE_BLOCKS:]:
+            feed(edge, zero)
+        held.clear()
+        feed(number, block)
+    return frames
+
+
+def _encoder(channels: int) -> AudioCodecContext:
     encoder = av.CodecContext.create("aac", "w")
     assert isinstance(encoder, AudioCodecContext)
     encoder.sample_rate = RATE
-    encoder.layout = "stereo"
+    encoder.layout = LAYOUTS[channels]
     encoder.format = "fltp"
     encoder.bit_rate = BIT_RATE
     encoder.thread_count = 1
     encoder.options = {"aac_coder": "fast"}
-    begin = plan.first - PRE_BLOCKS
-    # The encoder is one frame behind: the packet that it gives for a frame holds the frame before and says so in its PTS.
-    wanted = range(PRE_BLOCKS * BLOCK, (PRE_BLOCKS + len(plan.pts)) * BLOCK, BLOCK)
-    blocks = _blocks(plan, payload, plan.origin + begin * BLOCK, len(plan.pts) + PRE_BLOCKS + POST_BLOCKS)
-    for number, block in enumerate(blocks):
-        frame = AudioFrame("s16", "stereo", BLOCK)
-        frame.sample_rate = RATE
-        frame.time_base = TIME_BASE
-        frame.pts = number * BLOCK
-        frame.planes[0].update(block)
-        for packet in encoder.encode(frame):
-            if packet.pts in wanted:
-                yield adts_header(packet.size) + bytes(packet)
+    return encoder
 
 
-def _blocks(plan: AudioPlan, payload: Callable[[Ref], bytes], begin: int, count: int) -> Iterator[bytes]:
-    """``count`` blocks of interleaved 16-bit sound from RTP time ``begin`` on, with silence where there is none."""
-    size = BLOCK * SAMPLE_BYTES
+def _encode(encoder: AudioCodecContext, number: int, block: bytes, channels: int) -> Iterator[tuple[int, bytes]]:
+    """Packets that come out when the block with that number goes in: the number that each holds, and its bytes with header."""
+    frame = AudioFrame("s16", LAYOUTS[channels], BLOCK)
+    frame.sample_rate = RATE
+    frame.time_base = TIME_BASE
+    frame.pts = number * BLOCK
+    frame.planes[0].update(block)
+    for packet in encoder.encode(frame):
+        # The encoder is one frame behind: the packet that it gives for a frame holds the frame before and says so in its PTS.
+        assert packet.pts is not None
+        yield packet.pts // BLOCK, adts_header(packet.size, channels) + bytes(packet)
+
+
+@cache
+def _silent_frame(channels: int) -> bytes:
+    """What the encoder makes of lasting silence: always the same."""
+    encoder = _encoder(channels)
+    zero = bytes(BLOCK * 2 * channels)
+    return [data for number in range(8) for _, data in _encode(encoder, number, zero, channels)][-1]
+
+
+def _blocks(plan: AudioPlan, payload: Payload, begin: int, count: int) -> Iterator[bytes]:
+    """``count`` blocks of interleaved 16-bit sound from sample time ``begin`` on, with silence where there is none."""
+    sample = 2 * plan.channels
+    size = BLOCK * sample
     buffer = bytearray()
     at = plan.packets[0].time if plan.packets else begin
-    buffer += bytes(max(0, at - begin) * SAMPLE_BYTES)
-    skip = max(0, begin - at) * SAMPLE_BYTES
+    buffer += bytes(max(0, at - begin) * sample)
+    skip = max(0, begin - at) * sample
     for sound in _decoded(plan, payload):
-        if skip:
-            cut = min(skip, len(sound))
-            skip -= cut
-            sound = sound[cut:]
-        buffer += sound
+        cut = min(skip, len(sound))
+        skip -= cut
+        buffer += sound[cut:] if cut else sound
         while len(buffer) >= size:
             if count == 0:
                 return
             yield bytes(buffer[:size])
             del buffer[:size]
             count -= 1
-    if count:
-        buffer += bytes(max(0, count * size - len(buffer)))
-        for index in range(count):
-            yield bytes(buffer[index * size : (index + 1) * size])
+    buffer += bytes(max(0, count * size - len(buffer)))
+    for index in range(count):
+        yield bytes(buffer[index * size : (index + 1) * size])
 
 
-def _decoded(plan: AudioPlan, payload: Callable[[Ref], bytes]) -> Iterator[bytes]:
+def silences(packets: tuple[Ref, ...]) -> list[bool]:
+    """Which packets need not be heard: those too small to hold a sound, and the background noise that DTX sends now and then.
+
+    Such a refresh is a single packet between a pause and the packet that announces the next pause. It would be heard as a pulse.
+    """
+    silent = [p.codec == "opus" and p.size <= SILENT_BYTES for p in packets]
+    for index in range(1, len(packets) - 1):
+        before, packet, after = packets[index - 1 : index + 2]
+        paused = before.size <= DTX_BYTES and before.time + before.samples < packet.time
+        silent[index] = silent[index] or (packet.codec == "opus" and paused and after.size <= DTX_BYTES)
+    return silent
+
+
+def _decoded(plan: AudioPlan, payload: Payload) -> Iterator[bytes]:
     """The packets' sound without a hole from the first packet on: lost ones are concealed, long holes silent."""
-    decoder = av.CodecContext.create("libopus", "r")
-    assert isinstance(decoder, AudioCodecContext)
-    decoder.sample_rate = RATE
-    decoder.layout = "stereo"
-    decoder.thread_count = 1
-    toc = 0
+    channels = plan.channels
+    decoders: dict[str, Decoder] = {}
+    silent = silences(plan.packets)
     expected = plan.packets[0].time if plan.packets else 0
-    before = 0
-    for ref in plan.packets:
-        if ref.time > expected:
-            yield from _concealed(decoder, toc, ref.time - expected, CONCEALED_PACKETS * before)
-        data = payload(ref)
-        sound = _decode(decoder, data) if data else b""
-        if sound:
-            toc = data[0]
-            yield _fitted(sound, ref.samples)
-        else:
-            yield from _concealed(decoder, toc, ref.samples, ref.samples)
+    muted = False
+    for index, ref in enumerate(plan.packets):
+        decoder = decoders.get(ref.codec)
+        if decoder is None:
+            decoder = decoders[ref.codec] = OpusDecoder(channels) if ref.codec == "opus" else PcmDecoder(ref.codec, channels)
+        hole = ref.time - expected
         expected = ref.time + ref.samples
-        before = ref.samples
+        if hole > 0:
+            if muted:
+                yield bytes(hole * 2 * channels)
+            else:
+                yield _concealed(decoder, hole, channels)
+                muted = hole >= CONCEALED + FADE_OUT
+        if silent[index] and muted:
+            if not all(silent[index : index + CONVERGING + 1]):
+                decoder.decode(payload(ref), ref.samples)
+            yield bytes(ref.samples * 2 * channels)
+            continue
+        data = payload(ref)
+        sound = decoder.decode(data, ref.samples) if data else decoder.conceal(ref.samples)
+        if muted:
+            sound = _faded(sound, 0, FADE_IN, channels, rising=True)
+        muted = silent[index]
+        yield _faded(sound, 0, min(FADE_OUT, ref.samples), channels) if muted else sound
 
 
-def _concealed(decoder: AudioCodecContext, toc: int, samples: int, at_most: int) -> Iterator[bytes]:
-    # A packet that is nothing but a TOC byte stands for a lost frame (RFC 6716 §3.2.1).
-    made = 0
-    step = FRAME_SAMPLES[toc >> 3]
-    while made < min(samples, at_most):
-        sound = _decode(decoder, bytes((toc & 0xFC,)))
-        if not sound:
-            break
-        part = min(step, samples - made)
-        yield _fitted(sound, part)
-        made += part
-    if made < samples:
-        yield bytes((samples - made) * SAMPLE_BYTES)
+def _concealed(decoder: Decoder, samples: int, channels: int) -> bytes:
+    made = min(samples, CONCEALED + FADE_OUT)
+    sound = decoder.conceal(made)
+    if samples > CONCEALED:
+        sound = _faded(sound, CONCEALED, CONCEALED + FADE_OUT, channels)
+    return sound + bytes((samples - made) * 2 * channels)
 
 
-def _decode(decoder: AudioCodecContext, data: bytes) -> bytes:
-    try:
-        frames = decoder.decode(Packet(data))
-    except av.InvalidDataError:
-        return b""
-    return b"".join(bytes(f.planes[0])[: f.samples * SAMPLE_BYTES] for f in frames)
-
-
-def _fitted(sound: bytes, samples: int) -> bytes:
-    size = samples * SAMPLE_BYTES
-    return sound[:size] + bytes(max(0, size - len(sound)))
+def _faded(sound: bytes, begin: int, end: int, channels: int, rising: bool = False) -> bytes:
+    """The sound with a linear fade between two samples."""
+    samples = array("h", sound)
+    length = end - begin
+    for at in range(begin * channels, min(end * channels, len(samples))):
+        step = at // channels - begin
+        samples[at] = samples[at] * (step if rising else length - step) // length
+    return samples.tobytes()

@@ -1,7 +1,7 @@
 """Writing one MPEG-TS segment so that it continues the one before (ISO/IEC 13818-1)."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
@@ -11,7 +11,11 @@ from av.packet import Packet
 from av.stream import Stream
 
 PACKET = 188
+Codec = Literal["h264", "aac"]
 TIME_BASE = Fraction(1, 90_000)
+TABLES_SECONDS = "10"
+"""PAT, PMT and SDT stand at the beginning of each segment. FFmpeg's habit of every 0.1 s is for broadcasts that one tunes in to, and
+costs 20 kb/s."""
 
 
 class ContinuousFile:
@@ -52,11 +56,14 @@ class ContinuousFile:
 
 
 class TsMuxer:
-    """One elementary stream into a ContinuousFile. Times are in 90 kHz and may exceed 33 bits: they wrap in the file."""
+    """Elementary streams into a ContinuousFile. Times are in 90 kHz and may exceed 33 bits: they wrap in the file.
 
-    def __init__(self, file: ContinuousFile, codec: Literal["h264", "aac"]) -> None:
-        self._container = av.open(file, mode="w", format="mpegts")
-        self._stream: Stream = self._container.add_mux_stream(codec, rate=48_000 if codec == "aac" else None)
+    A stream is declared in the file whether or not it has a packet there.
+    """
+
+    def __init__(self, file: ContinuousFile, codecs: Sequence[Codec]) -> None:
+        self._container = av.open(file, "w", "mpegts", {"pat_period": TABLES_SECONDS, "sdt_period": TABLES_SECONDS})
+        self._streams: dict[Codec, Stream] = {c: self._container.add_mux_stream(c, rate=48_000 if c == "aac" else None) for c in codecs}
 
     def __enter__(self) -> Self:
         return self
@@ -64,11 +71,11 @@ class TsMuxer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._container.close()
 
-    def mux(self, data: bytes, pts: int, keyframe: bool) -> None:
-        """One access unit, or AAC frames with ADTS headers. Raises av.FFmpegError; ``pts`` must rise."""
+    def mux(self, codec: Codec, data: bytes, pts: int, keyframe: bool) -> None:
+        """One access unit, or AAC frames with ADTS headers. Raises av.FFmpegError; a stream's ``pts`` must rise."""
         packet: Packet[Stream] = Packet(data)
         packet.time_base = TIME_BASE
         packet.pts = packet.dts = pts
         packet.is_keyframe = keyframe
-        packet.stream = self._stream
+        packet.stream = self._streams[codec]
         self._container.mux_one(packet)
