@@ -153,9 +153,11 @@ def test_telephone_codecs(tmp_path: Path, codec: Literal["pcmu", "pcma", "g722"]
 def test_a_voice_in_mono_stays_mono_until_it_is_stereo(tmp_path: Path) -> None:
     maker = JournalMaker(tmp_path / "journal")
     audio = maker.track(SECOND, "alice", "audio")
-    maker.audio(audio, SECOND, 16, opus(20, channels=1))
-    maker.audio(audio, 17 * SECOND, 4, opus(20), rtp=17 * 48_000)
-    maker.audio(audio, 21 * SECOND, 15, opus(20, channels=1), rtp=21 * 48_000)
+    # An encoder that begins in the middle of a stream is itself not heard well at once: the joints are between beeps.
+    mono, stereo = opus(20, channels=1), opus(20)
+    maker.audio(audio, SECOND, 16.4, mono)
+    maker.audio(audio, 17 * SECOND + 400_000_000, 4, stereo[20:] + stereo[:20], rtp=round(17.4 * 48_000))
+    maker.audio(audio, 21 * SECOND + 400_000_000, 14.6, mono[20:] + mono[:20], rtp=round(21.4 * 48_000))
     maker.write(40 * SECOND)
     done = rendered(tmp_path, maker, Published("video"), Published("audio"))
     assert [(s.channels, s.discontinuity) for s in done.of("audio")] == [(1, False), (2, True), (2, False), (2, False)]
@@ -163,8 +165,5 @@ def test_a_voice_in_mono_stays_mono_until_it_is_stereo(tmp_path: Path) -> None:
         assert abs(one.pts + one.duration * 90_000 - following.pts) < 1
     onsets = listen(done)
     assert len(onsets) == 35
-    # Where the channels change, a decoder begins anew: up to 21 ms are faded in, once.
-    assert 6.99 < onsets.pop(6) < 7.02
-    onsets.insert(6, 7 - 0.0075)
     errors = [onset - (1 + number) + 0.0075 for number, onset in enumerate(onsets)]
     assert max(map(abs, errors)) < 0.006, errors
