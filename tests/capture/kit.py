@@ -241,6 +241,9 @@ class BadSubscription:
         self._network = network
         self._via: tuple[str, int] | None = None
 
+    def on_layer(self, listener: Callable[[str, int], None]) -> None:
+        self._inner.on_layer(listener)
+
     async def offers(self) -> AsyncIterator[str]:
         async for sdp in self._inner.offers():
             lines = []

@@ -22,6 +22,7 @@ class Attempt:
         self._setting = setting
         self._log = log
         self._subscription = subscription
+        subscription.on_layer(self._layer)
         self._stream = subscription.stream
         self._transport = MediaTransport(setting.certificate, self._packet)
         self._local: Local | None = None
@@ -149,6 +150,10 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 what is held is not worth more than the record that the track is over
             self._log.error("a track's end is lost", track=track.number, exc_info=error)
         track.close(cause)
+
+    def _layer(self, mid: str, layer: int) -> None:
+        if mid in self.tracks:
+            self.tracks[mid].layer(layer, clock.monotonic_ns())
 
     def _packet(self, data: bytes, arrival_ns: int, control: bool) -> None:
         if control:

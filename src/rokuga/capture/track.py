@@ -22,6 +22,12 @@ from rokuga.journal.writer import JournalWriter
 from rokuga.room.protocol import Stream
 
 REPORT_NS = 1_000_000_000
+LAYER_EARLY_NS = 100_000_000
+"""The first packet of another simulcast layer may have come so much before we are told."""
+LAYER_LATE_NS = 300_000_000
+"""A layer begins with a keyframe; where none is seen within this time, it came too long before we were told."""
+DOUBT_NS = 500_000_000
+"""A hole this old has been asked for in vain more than twice. If it stays, the keyframe that ends the damage is on its way."""
 NACKS = 256
 """so many in a datagram, which is 1036 bytes if no two of them are near each other"""
 DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {
@@ -68,6 +74,8 @@ class Track:
         self._report: tuple[rtcp.SenderReport, int] | None = None
         self._reported_ns = 0
         self._reported = (0, 0)
+        self._layer_ns: int | None = None
+        """when we were told of a layer whose first frame has not been seen"""
         self._open()
 
     @property
@@ -93,6 +101,11 @@ class Track:
     def sender_report(self, report: rtcp.SenderReport, arrival_ns: int) -> None:
         self._report = report, arrival_ns
 
+    def layer(self, layer: int, now_ns: int) -> None:
+        """The server passes on another simulcast layer, from the next keyframe on."""
+        self._log.debug("simulcast layer", track=self._number, layer=layer)
+        self._layer_ns = now_ns
+
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
         """Journal what is in order; the RTCP datagrams that are due."""
         self._journal_events(self._buffer.poll(now_ns))
@@ -104,6 +117,8 @@ class Track:
         for start in range(0, len(missing), NACKS):
             datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing[start : start + NACKS]))
         if self._asker is not None:
+            if self._buffer.waits_ns(now_ns) > DOUBT_NS:
+                self._asker.lost()
             reason = self._asker.due(now_ns)
             if reason is not None:
                 self._journal.append(KeyframeAsked(self._number, reason))
@@ -156,9 +171,8 @@ class Track:
     def _journal_output(self, output: Output) -> None:
         for item in output:
             if isinstance(item, AccessUnit):
-                self._journal.append(
-                    Frame(self._number, item.rtp_time, item.first_arrival_ns, item.last_arrival_ns, item.keyframe, item.data)
-                )
+                first, last = item.first_arrival_ns, item.last_arrival_ns
+                self._journal.append(Frame(self._number, item.rtp_time, first, last, item.keyframe, item.data, self._switched(item)))
                 self.frames += 1
                 if self._asker is not None:
                     self._asker.media(item.keyframe, item.first_arrival_ns)
@@ -166,6 +180,16 @@ class Track:
                 self._journal.append(Loss(self._number, item.first_sequence, item.last_sequence, item.rtp_time, item.cause, item.tries))
                 if self._asker is not None:
                     self._asker.lost()
+
+    def _switched(self, item: AccessUnit) -> bool:
+        """Whether this frame is the first of another layer."""
+        if self._layer_ns is None:
+            return False
+        since = item.first_arrival_ns - self._layer_ns
+        if not (item.keyframe and since >= -LAYER_EARLY_NS) and since < LAYER_LATE_NS:
+            return False
+        self._layer_ns = None
+        return self.frames > 0
 
     def _receiver_report(self, now_ns: int, utc_ns: int) -> bytes:
         expected, received = self._buffer.expected, self._buffer.counters.received

@@ -1,6 +1,6 @@
 """What capture knows of a room: users, their streams, and subscriptions; Janus stands behind it (``rokuga.room.janus``)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -70,6 +70,12 @@ class Subscription(Protocol):
     """
 
     stream: Stream
+
+    def on_layer(self, listener: Callable[[str, int], None]) -> None:
+        """Call ``listener`` with an m-line's mid (as offered) and the number of the simulcast layer (0: the lowest) that it carries now.
+
+        Simulcast is subscribed to at its highest layer; while that does not come the server passes on a lower one.
+        """
 
     def offers(self) -> AsyncIterator[str]:
         """SDP offers, the first one at once; each must be answered with ``answer``.

@@ -1,7 +1,7 @@
 """One stream's subscription: a VideoRoom subscriber handle of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
@@ -13,6 +13,8 @@ from rokuga.room.session import Handle, Session
 
 ANSWER_SECONDS = 10.0
 """How long ``update`` waits for the answer to an offer that is under way."""
+HIGHEST_LAYER = 2
+"""Janus counts simulcast layers, and temporal layers within them, from 0 to at most 2; where there are fewer the highest is sent."""
 GATHER_SECONDS = 2.0
 """How long a Janus with full trickle may take to name its candidates."""
 _log = structlog.get_logger(__name__)
@@ -32,8 +34,10 @@ def _media(stream: Stream) -> set[Medium]:
     return {(stream.feed, track.mid) for track in (stream.audio, stream.video) if track is not None}
 
 
-def _named(media: set[Medium]) -> list[dict[str, Any]]:
-    return [{"feed": feed, "mid": mid} for feed, mid in sorted(media, key=str)]
+def _named(media: set[Medium], stream: Stream) -> list[dict[str, Any]]:
+    layered = {track.mid for track in (stream.audio, stream.video) if track is not None and track.simulcast}
+    highest = {"substream": HIGHEST_LAYER, "temporal": HIGHEST_LAYER}
+    return [{"feed": feed, "mid": mid, **(highest if mid in layered else {})} for feed, mid in sorted(media, key=str)]
 
 
 class JanusSubscription:
@@ -52,6 +56,10 @@ class JanusSubscription:
         self._candidates: list[str] = []
         self._gathered = asyncio.Event()
         self._over = False
+        self._on_layer: Callable[[str, int], None] = lambda mid, layer: None
+
+    def on_layer(self, listener: Callable[[str, int], None]) -> None:
+        self._on_layer = listener
 
     async def start(self, session: Session, identity: Message) -> None:
         """Attach and join; ``identity`` is what the room wants to know of its subscribers.
@@ -64,7 +72,7 @@ class JanusSubscription:
             "ptype": "subscriber",
             "room": self._room,
             "use_msid": False,
-            "streams": _named(_media(self.stream)),
+            "streams": _named(_media(self.stream), self.stream),
             **identity,
         }
         try:
@@ -92,9 +100,9 @@ class JanusSubscription:
             want = _media(stream)
             body: Message = {"request": "update"}
             if more := want - self._active:
-                body["subscribe"] = _named(more)
+                body["subscribe"] = _named(more, stream)
             if less := self._active - want:
-                body["unsubscribe"] = _named(less)
+                body["unsubscribe"] = [{"feed": feed, "mid": mid} for feed, mid in sorted(less, key=str)]
             if len(body) == 1:
                 return
             reply = await self._handle.request(body)
@@ -113,6 +121,8 @@ class JanusSubscription:
                 data = message.get("plugindata", {}).get("data", {})
                 if "streams" in data:
                     self._active = {(s["feed_id"], s["feed_mid"]) for s in data["streams"] if s.get("active", True) and "feed_mid" in s}
+                if "substream" in data and "mid" in data:
+                    self._on_layer(str(data["mid"]), int(data["substream"]))
                 jsep = message.get("jsep", {})
                 if jsep.get("type") == "offer" and not self._over:
                     self._unanswered += 1

@@ -1,0 +1,66 @@
+"""A browser that sends three sizes of its picture: the largest that flows is recorded, and nothing is lost where it changes."""
+
+import asyncio
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from rokuga.embedded import EmbeddedJanus
+from rokuga.journal.records import Frame, Loss
+from tests.capture.kit import CaptureProcess, Journal
+from tests.capture.pictures import decode
+from tests.kit.browser import SIMULCAST, chromium
+
+pytestmark = pytest.mark.live
+
+CODECS = ("vp8", "h264")
+LARGE, MIDDLE, SMALL = (640, 360), (320, 180), (160, 90)
+MARKED_NS = 600_000_000
+PICTURES_STOP_NS = 1_500_000_000
+"""Janus misses a layer after 250 ms; then the next one's keyframe has to come."""
+
+
+async def test_the_highest_layer_that_flows_is_captured(janus: EmbeddedJanus, tmp_path: Path) -> None:
+    async with chromium() as browser, CaptureProcess(tmp_path / "g0") as capture:
+        assert (await capture.start(janus.config))["ok"]
+        users = [await browser.publish(janus.config, "room", codec, codec, *LARGE, layers=SIMULCAST) for codec in CODECS]
+
+        async def until_shown(size: tuple[int, int]) -> None:
+            await capture.until_journal(lambda journal: all(shown(journal, codec) == size for codec in CODECS))
+            await asyncio.sleep(2)
+
+        await until_shown(LARGE)
+        for active, size in (
+            ([False, True, True], MIDDLE),
+            ([True, True, True], LARGE),
+            ([False, False, True], SMALL),
+            ([True] * 3, LARGE),
+        ):
+            for user in users:
+                await user.run(f"user.layers({json.dumps(active)})")
+            await until_shown(size)
+        await capture.stop()
+    journal = capture.journal()
+    assert journal.of(Loss) == []
+    for codec in CODECS:
+        video = journal.frames(journal.track(codec, "video"))
+        assert len(decode(codec, [data for _, data in video])) == len(video), "each picture can be decoded"
+        assert max(b.first_arrival_ns - a.first_arrival_ns for (a, _), (b, _) in pairwise(video)) < PICTURES_STOP_NS
+        # Each switch is marked, at a keyframe of another size or, where we were told of it too late, soon afterwards.
+        keys = [(frame, decode(codec, [data])[0]) for frame, data in video if frame.keyframe]
+        changes = [frame.first_arrival_ns for (_, before), (frame, after) in pairwise(keys) if before != after]
+        marks = [frame.first_arrival_ns for frame, _ in video if frame.switched]
+        assert len(changes) >= len(marks) >= 4
+        assert all(any(0 <= mark - change < MARKED_NS for mark in marks) for change in changes)
+        assert all(any(0 <= mark - change < MARKED_NS for change in changes) for mark in marks)
+        sound: list[tuple[Frame, bytes]] = journal.frames(journal.track(codec, "audio"))
+        assert {b.rtp_time - a.rtp_time for (a, _), (b, _) in pairwise(sound)} == {960}
+
+
+def shown(journal: Journal, user: str) -> tuple[int, int] | None:
+    """The size of the user's last keyframe."""
+    tracks = journal.tracks(user, "video")
+    keys = [data for frame, data in journal.frames(tracks[0]) if frame.keyframe] if tracks else []
+    return decode(user, keys[-1:])[0] if keys else None
