@@ -155,9 +155,9 @@ def test_a_voice_in_mono_stays_mono_until_it_is_stereo(tmp_path: Path) -> None:
     audio = maker.track(SECOND, "alice", "audio")
     # An encoder that begins in the middle of a stream is itself not heard well at once: the joints are between beeps.
     mono, stereo = opus(20, channels=1), opus(20)
-    maker.audio(audio, SECOND, 16.4, mono)
-    maker.audio(audio, 17 * SECOND + 400_000_000, 4, stereo[20:] + stereo[:20], rtp=round(17.4 * 48_000))
-    maker.audio(audio, 21 * SECOND + 400_000_000, 14.6, mono[20:] + mono[:20], rtp=round(21.4 * 48_000))
+    maker.audio(audio, SECOND, 14.4, mono)
+    maker.audio(audio, 15 * SECOND + 400_000_000, 4, stereo[20:] + stereo[:20], rtp=round(15.4 * 48_000))
+    maker.audio(audio, 19 * SECOND + 400_000_000, 16.6, mono[20:] + mono[:20], rtp=round(19.4 * 48_000))
     maker.write(40 * SECOND)
     done = rendered(tmp_path, maker, Published("video"), Published("audio"))
     assert [(s.channels, s.discontinuity) for s in done.of("audio")] == [(1, False), (2, True), (2, False), (2, False)]
