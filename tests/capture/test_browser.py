@@ -21,6 +21,7 @@ DECODERS = {"h264": "h264", "vp8": "vp8", "vp9": "vp9", "av1": "libdav1d"}
 AUDIO = {"h264": "", "vp8": "pcmu", "vp9": "pcma", "av1": "g722"}
 """what the user with that video sends; without a wish the browser and the room agree upon one"""
 CLOCKS = {"opus": (48_000, 2), "pcmu": (8000, 1), "pcma": (8000, 1), "g722": (8000, 1)}
+LAYERS = "user.video.setParameters((p => { p.encodings[0].scalabilityMode = 'MODE'; return p; })(user.video.getParameters()))"
 ANSWER_NS = 2_000_000_000
 """within which a keyframe comes that was asked for"""
 
@@ -47,6 +48,28 @@ async def test_each_codec_of_a_browser_is_captured(janus: EmbeddedJanus, tmp_pat
         sound = journal.track(f"user-{codec}", "audio")
         assert (sound.codec, sound.clock_rate, sound.channels) == (audio or "opus", *CLOCKS[audio or "opus"])
         check_audio(journal, sound)
+
+
+async def test_scalable_video_of_a_browser_is_captured_with_all_its_layers(janus: EmbeddedJanus, tmp_path: Path) -> None:
+    """As in calls where a browser is asked for layers; who decodes gets one picture of each instant, the largest."""
+    modes = {"vp8": "L1T3", "vp9": "L3T3_KEY", "av1": "L2T2"}
+    decoders = {**DECODERS, "vp9": "libvpx-vp9"}
+    async with chromium() as browser, CaptureProcess(tmp_path / "g0") as capture:
+        assert (await capture.start(janus.config))["ok"]
+        for codec, mode in modes.items():
+            user = await browser.publish(janus.config, "room", codec, codec, 640, 360)
+            await user.run(LAYERS.replace("MODE", mode))
+        await capture.until_journal(lambda j: all(j.tracks(c, "video") and len(j.frames(j.track(c, "video"))) > 60 for c in modes), 60)
+        await capture.stop()
+    journal = capture.journal()
+    assert journal.of(Loss) == []
+    for codec in modes:
+        frames = [data for _, data in journal.frames(journal.track(codec, "video"))]
+        sizes = decode(decoders[codec], frames)
+        assert len(sizes) == len(frames)
+        assert sizes[-1] == (640, 360)
+    superframes = [data for _, data in journal.frames(journal.track("vp9", "video"))]
+    assert len(decode("vp9", superframes)) > len(superframes)  # FFmpeg's own decoder shows the lower layers, too
 
 
 def check_video(journal: Journal, track: TrackOpened) -> None:

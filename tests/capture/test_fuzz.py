@@ -72,7 +72,7 @@ def test_depacketizers_take_anything(codec: str, data: st.DataObject) -> None:
         spent += len(payload)
     out += depacketizer.flush()
     check(codec, out)
-    assert sum(len(item.data) for item in out if isinstance(item, AccessUnit)) <= 4 * spent
+    assert sum(len(item.data) for item in out if isinstance(item, AccessUnit)) <= 5 * spent  # a NAL unit of one byte gets a start code
     assert depacketizer.flush() == []
 
 
