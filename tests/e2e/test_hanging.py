@@ -34,8 +34,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> AsyncIterator[Running]:
     prepare("alice")
-    app = {"max_tasks": MAX_TASKS}
-    async with Running(tmp_path_factory.mktemp("system"), callback_url=receiver.url, app=app) as running:
+    app, recorder = {"max_tasks": MAX_TASKS}, {"segment_seconds": 2}
+    async with Running(tmp_path_factory.mktemp("system"), callback_url=receiver.url, app=app, recorder=recorder) as running:
         yield running
 
 

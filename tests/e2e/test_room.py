@@ -32,8 +32,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> AsyncIterator[Running]:
     prepare("alice", "bob", "carol", *SIX, screens=["alice"])
-    app = {"max_streams_per_task": MOST}
-    async with Running(tmp_path_factory.mktemp("system"), callback_url=receiver.url, app=app) as running:
+    app, recorder = {"max_streams_per_task": MOST}, {"segment_seconds": 2}
+    async with Running(tmp_path_factory.mktemp("system"), callback_url=receiver.url, app=app, recorder=recorder) as running:
         yield running
 
 
