@@ -17,6 +17,7 @@ class Sent:
     true_ns: int
     rtp: int
     arrival_ns: int
+    switched: bool = False
 
 
 def frames(seed: int, rate: int, every_ns: int, hours: float, ppm: float) -> Iterator[Sent]:
@@ -47,7 +48,7 @@ def play(clock: TrackClock, sent: list[Sent]) -> list[tuple[Sent, int, bool]]:
     waiting: list[Sent] = []
     head = 0
     for frame in sent:
-        clock.see(frame.rtp, frame.arrival_ns)
+        clock.see(frame.rtp, frame.arrival_ns, frame.switched)
         waiting.append(frame)
         while head < len(waiting) and waiting[head].arrival_ns + AHEAD_NS <= frame.arrival_ns:
             settled = clock.settle()
@@ -96,6 +97,28 @@ def test_pause_in_which_rtp_time_stood_still_is_followed() -> None:
     played = play(TrackClock(48000), sent)
     assert [room for _, room, _ in played] == [s.true_ns for s in sent]
     assert [i for i, (_, _, restarted) in enumerate(played) if restarted] == [200]
+
+
+def test_timestamps_that_a_simulcast_switch_moved_are_right_from_that_picture_on() -> None:
+    """Five switches in ten seconds, after each of which pictures come 20 ms later than their timestamps say; jitter as usual."""
+    random_ = random.Random(5)
+    sent = []
+    for number in range(300):
+        true_ns, moved = number * 66_666_667, min(number // 30, 5) * 20_000_000
+        rtp = (true_ns - moved) * 90_000 // SECOND
+        jitter = random_.choice([0, 0, 3, 9]) * 1_000_000
+        sent.append(Sent(true_ns, rtp, true_ns + jitter, number % 30 == 0 and 0 < number <= 150))
+    played = play(TrackClock(90_000), sent)
+    assert max(abs(room_ns - frame.true_ns) for frame, room_ns, _ in played) < 1_000_000
+    assert not any(restarted for _, _, restarted in played)
+    unmarked = play(TrackClock(90_000), [Sent(s.true_ns, s.rtp, s.arrival_ns) for s in sent])
+    assert max(abs(room_ns - frame.true_ns) for frame, room_ns, _ in unmarked) > 50_000_000, "without the mark it takes ten seconds"
+
+
+def test_a_switch_to_timestamps_that_say_too_much_is_followed_at_once() -> None:
+    sent = [Sent(n * 50_000_000, n * 4500 + (9000 if n >= 40 else 0), n * 50_000_000, n == 40) for n in range(120)]
+    rooms = [room for _, room, _ in play(TrackClock(90_000), sent)]
+    assert rooms == [s.true_ns for s in sent]
 
 
 def test_a_stall_of_the_network_is_not_a_new_clock() -> None:

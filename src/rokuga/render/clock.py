@@ -3,7 +3,8 @@
 Room time is monotonic nanoseconds at the recorder: a frame's RTP time plus the smallest transit (arrival minus RTP time) within
 a sliding window, which reaches ``BEHIND_NS`` back and as far ahead as frames have been seen. The estimate is slewed, not stepped, and
 follows clocks that drift. Where RTP time and arrival part for good (publisher restarted, timestamps rewritten, a pause
-during which RTP time stood still) it is made anew; room time never goes back, though.
+during which RTP time stood still) it is made anew, and where a media server switched simulcast layers, whose timestamps it makes fit
+only roughly; room time never goes back, though.
 """
 
 from collections import deque
@@ -47,8 +48,8 @@ class TrackClock:
         self._offset: int | None = state.get("offset")
         self._room: int | None = state.get("room")
         self._last: tuple[int, int] | None = tuple(state["last"]) if state.get("last") else None
-        # Frames seen but not settled: (span, rtp ns, arrival). A span ends where the RTP clock may have been replaced.
-        self._pending: deque[tuple[int, int, int]] = deque()
+        # Frames seen but not settled: (span, rtp ns, arrival, switched). A span ends where the RTP clock may have been replaced.
+        self._pending: deque[tuple[int, int, int, bool]] = deque()
         # Of those, (span, number, transit) of each that is smaller than all that follow it in its span.
         self._minima: deque[tuple[int, int, int]] = deque()
         self._span = self._settled_span = 0
@@ -64,33 +65,33 @@ class TrackClock:
             "last": list(self._last) if self._last else None,
         }
 
-    def see(self, rtp_time: int, arrival_ns: int) -> None:
-        """A frame has been read from the journal."""
+    def see(self, rtp_time: int, arrival_ns: int, switched: bool = False) -> None:
+        """A frame has been read from the journal. ``switched``: it is the first of another simulcast layer."""
         rtp_ns = rtp_time * 1_000_000_000 // self._rate
         if self._previous is not None:
             rtp_before, arrival_before = self._previous
             step = (arrival_ns - rtp_ns) - (arrival_before - rtp_before)
-            if abs(step) > STEP_NS or arrival_ns - arrival_before > PAUSE_NS:
+            if switched or abs(step) > STEP_NS or arrival_ns - arrival_before > PAUSE_NS:
                 self._span += 1
         self._previous = (rtp_ns, arrival_ns)
         transit = arrival_ns - rtp_ns
         while self._minima and self._minima[-1][0] == self._span and self._minima[-1][2] >= transit:
             self._minima.pop()
         self._minima.append((self._span, self._seen, transit))
-        self._pending.append((self._span, rtp_ns, arrival_ns))
+        self._pending.append((self._span, rtp_ns, arrival_ns, switched))
         self._seen += 1
 
     def settle(self) -> Settled:
         """The room time of the oldest frame that was seen and is not settled."""
-        span, rtp_ns, arrival_ns = self._pending.popleft()
+        span, rtp_ns, arrival_ns, switched = self._pending.popleft()
         ahead = self._minima[0][2]
         restarted = False
         if self._offset is None:
             self._offset = ahead
-        elif span != self._settled_span and abs(ahead - self._offset) > TOLERANCE_NS:
+        elif span != self._settled_span and (switched or abs(ahead - self._offset) > TOLERANCE_NS):
             self._offset = ahead
             self._buckets.clear()
-            restarted = True
+            restarted = not switched
         elif self._last is not None:
             target = min([ahead, *(b[1] for b in self._buckets if b[0] * BUCKET_NS >= arrival_ns - BEHIND_NS)])
             limit = int(max(0, rtp_ns - self._last[0]) * SLEW)
