@@ -52,6 +52,7 @@ class Arrived:
     rtp_time: int
     arrival_ns: int
     keyframe: bool
+    switched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class Line(ABC):
 
     def arrived(self, frame: Arrived) -> None:
         """A frame of a track that feeds the line."""
-        self._fed[frame.track].clock.see(frame.rtp_time, frame.arrival_ns)
+        self._fed[frame.track].clock.see(frame.rtp_time, frame.arrival_ns, frame.switched)
         self._queue.append(frame)
 
     def advance(self, now_ns: int, after: Position) -> Iterator[Plan]:
