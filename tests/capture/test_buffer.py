@@ -110,6 +110,18 @@ def test_a_hole_that_stays_is_a_loss_with_its_range_and_tries() -> None:
     assert buffer.counters.late + buffer.counters.duplicates == 1
 
 
+def test_how_long_the_oldest_hole_is_waited_for() -> None:
+    buffer = ReceiveBuffer()
+    assert buffer.waits_ns(0) == 0
+    for n in (0, 2, 4):
+        buffer.push(rtp(n), n * MS)
+    assert buffer.waits_ns(100 * MS) == 98 * MS
+    buffer.push_rtx(rtx(1), 100 * MS)
+    assert buffer.waits_ns(100 * MS) == 96 * MS
+    buffer.push_rtx(rtx(3), 100 * MS)
+    assert buffer.waits_ns(100 * MS) == 0
+
+
 def test_no_track_is_held_back_longer_than_a_second_and_a_half() -> None:
     buffer = ReceiveBuffer()
     buffer.push(rtp(0), 0)

@@ -117,6 +117,11 @@ class ReceiveBuffer:
         """Packets that wait for a hole in front of them."""
         return len(self._packets)
 
+    def waits_ns(self, now_ns: int) -> int:
+        """How long the oldest hole has been waited for."""
+        oldest = next(iter(self._holes.values()), None)
+        return 0 if oldest is None else now_ns - oldest.since_ns
+
     def push(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
         if self._next is None:

@@ -53,7 +53,7 @@ class KeyframeAsker:
             self._first = False
 
     def lost(self) -> None:
-        """A frame is lost for good."""
+        """A frame is lost, or will be most likely."""
         self._wanted = self._wanted or "loss"
 
     def due(self, now_ns: int) -> str | None:
