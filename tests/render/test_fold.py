@@ -148,6 +148,23 @@ def test_audio_is_cut_at_frames_that_hold_the_instant() -> None:
     assert kept[0].origin + 281 * 1024 <= kept[0].origin + 6 * 48_000 < kept[0].origin + 282 * 1024
 
 
+def test_of_two_pictures_that_a_simulcast_switch_puts_together_the_later_is_kept() -> None:
+    room = Room().add(1, opened(1, "video")).video(1, 1, 4, keys=(0,))
+    for at, gap in ((4, 0.002), (5, 0.05)):
+        # The last picture of one layer, and the first of the next one.
+        room.video(1, at, at + 0.9)
+        last = (at + 0.8) * 90_000
+        arrival = EPOCH + round((at + 0.8 + gap) * SECOND)
+        room.add(at + 0.8 + gap, Frame(1, round(last + gap * 90_000), arrival, arrival, True, IDR, switched=True))
+    room.add(7, End(0, "deleted"))
+    (_, plan), *_ = room.plans(7)
+    assert isinstance(plan, VideoPlan)
+    times = [frame.time for frame in plan.frames]
+    assert all(after - before >= 450 for before, after in itertools.pairwise(times))
+    assert sum(frame.keyframe for frame in plan.frames) == 3
+    assert len(times) == 30 + 9 + 9 + 2 - 1
+
+
 def test_audio_holes_up_to_a_second_are_filled_and_longer_ones_told() -> None:
     room = (
         Room().add(1, opened(1, "audio")).audio(1, 1, 10, lost=range(100, 149)).audio(1, 11.5, 13, rtp=10.5).add(14, TrackClosed(1, "left"))

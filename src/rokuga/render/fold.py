@@ -46,8 +46,8 @@ class Fold:
             line = self._tracks.get(record.track)
             if line is None or record.track not in line.track_numbers or entry.position < line.start:
                 return []
-            size, rtp_time = entry.payload_bytes, record.rtp_time
-            line.arrived(Arrived(entry.position, record.track, size, rtp_time, record.first_arrival_ns, record.keyframe))
+            size, rtp_time, arrival_ns = entry.payload_bytes, record.rtp_time, record.first_arrival_ns
+            line.arrived(Arrived(entry.position, record.track, size, rtp_time, arrival_ns, record.keyframe, record.switched))
             return list(line.advance(self._now, entry.after))
         if isinstance(record, Params):
             # Lists and layout may change later; what render needs cannot.

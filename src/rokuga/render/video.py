@@ -20,6 +20,8 @@ MOST_BEFORE_90K = 300 * 90_000
 """A transcoded segment without a keyframe begins by decoding from the last one: at most this much, then one is waited for."""
 GUESSED_FRAME_90K = 3_000
 SLOWEST_FRAME_90K = 90_000
+TOGETHER_90K = 450
+"""Pictures of two simulcast layers less than 5 ms apart are one."""
 
 
 class VideoLine(Line):
@@ -58,6 +60,8 @@ class VideoLine(Line):
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
         if self._frames and settled.room_ns - self._last_room > GAP_NS:
             yield from self._end()
+        if item.switched and item.keyframe:
+            self._keep_later(self._timeline.pts(settled.room_ns))
         pts = max(self._timeline.pts(settled.room_ns), self._last_pts + 1)
         key, missing = self._look.at(item, track.codec)
         if self._frames and not self._is_due(pts, key):
@@ -77,6 +81,12 @@ class VideoLine(Line):
         self._frames.append(Ref(item.position, item.size, pts, keyframe=key, codec=track.codec))
         self._last_pts = pts
         self._last_room = settled.room_ns
+
+    def _keep_later(self, pts: int) -> None:
+        """A layer's last picture may fall together with the next layer's first, which needs none before it."""
+        if len(self._frames) > 1 and pts - self._last_pts < TOGETHER_90K:
+            del self._frames[-1]
+            self._last_pts = self._frames[-1].time
 
     def _is_due(self, pts: int, key: bool) -> bool:
         length = pts - self._frames[0].time
