@@ -2,6 +2,9 @@
 
 AES-GCM with 256 bits and a fresh 96-bit nonce a payload (NIST SP 800-38D §8.2.2); a payload is nonce + ciphertext + tag.
 What stays readable: workflow, activity and queue names, workflow ids, times, an error's type.
+
+Large ones are compressed first: Temporal refuses what is over 2 MB, and what a long task carries over (its files, the callbacks of a
+receiver that has been away for days) consists of names that are much alike.
 """
 
 import base64
@@ -10,6 +13,7 @@ import dataclasses
 import functools
 import logging
 import os
+import zlib
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +29,9 @@ from rokuga.errors import ConfigError, RokugaError
 ENCODING = b"binary/rokuga-aes-gcm"
 KEY_BYTES = 32
 _NONCE_BYTES = 12
+COMPRESS_BYTES = 16 * 1024
+"""From this size on a payload is compressed."""
+_ZLIB = b"zlib"
 
 
 class PayloadError(RokugaError):
@@ -55,13 +62,19 @@ class AesGcm(PayloadCodec):
         return [self._open(p) if p.metadata.get("encoding") == ENCODING else p for p in payloads]
 
     def _seal(self, payload: Payload) -> Payload:
-        nonce = os.urandom(_NONCE_BYTES)
-        return Payload(metadata={"encoding": ENCODING}, data=nonce + self._cipher.encrypt(nonce, payload.SerializeToString(), None))
+        nonce, plain, compression = os.urandom(_NONCE_BYTES), payload.SerializeToString(), b""
+        if len(plain) >= COMPRESS_BYTES:
+            plain, compression = zlib.compress(plain, 1), _ZLIB
+        metadata = {"encoding": ENCODING} | ({"compression": compression} if compression else {})
+        return Payload(metadata=metadata, data=nonce + self._cipher.encrypt(nonce, plain, compression or None))
 
     def _open(self, payload: Payload) -> Payload:
+        compression = payload.metadata.get("compression", b"")
         try:
-            plain = self._cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], None)
-        except (InvalidTag, ValueError):
+            plain = self._cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], compression or None)
+            if compression == _ZLIB:
+                plain = zlib.decompress(plain)
+        except (InvalidTag, ValueError, zlib.error):
             raise PayloadError("a stored payload does not open with temporal.payload_key: it must be the same on all machines") from None
         return Payload.FromString(plain)
 
