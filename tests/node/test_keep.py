@@ -1,5 +1,8 @@
 """What a node keeps on disk of a generation."""
 
+import resource
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +37,34 @@ def test_the_order_comes_back_without_its_secrets(tmp_path: Path) -> None:
     text = (tmp_path / "order.json").read_text()
     assert not any(secret in text for secret in ("AKIDkey", "very-secret", "user-sig"))
     assert (tmp_path / "order.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_half_an_order_never_replaces_a_whole_one(tmp_path: Path) -> None:
+    """A file-size limit stands for the full disk: it takes a part of a write, then nothing."""
+    path = tmp_path / "order.json"
+    kept = Kept.of(ORDER)
+    kept.save(path)
+    long = replace(kept, params=replace(kept.params, lists=Lists(audio_allow=[f"user-{n}" for n in range(1000)])))
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            long.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert Kept.load(path) == kept
+    assert [p.name for p in tmp_path.iterdir()] == ["order.json"]
+
+
+def test_two_threads_may_save_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "order.json"
+    orders = [Kept.of(ORDER, b"x" * size) for size in (1, 100, 1000, 10_000)]
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(kept.save, path) for kept in orders * 25]:
+            done.result()
+            assert Kept.load(path) in orders
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"task_id": "t"}', '{"params": {}, "token": ""}'])

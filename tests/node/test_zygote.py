@@ -4,12 +4,20 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
+from temporalio.client import Client
 
+from rokuga.config import Janus
+from rokuga.control.model import Params
+from rokuga.folders import Generation
+from rokuga.node import capture
+from rokuga.node.keep import Kept
+from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive, kill
 from rokuga.node.zygote import PRELOAD
 
@@ -113,3 +121,29 @@ async def test_the_real_zygote_has_no_threads(tmp_path: Path) -> None:
     async with Zygote(PRELOAD) as running:
         await running.spawn("child", CHILDREN, tmp_path, ["exit"])
         assert psutil.Process(running.pid).num_threads() == 1
+
+
+class Hanging(Zygote):
+    """Whatever is asked for, it forks a capture that answers once."""
+
+    async def spawn(self, name: str, module: str, folder: Path, arguments: Sequence[Any] = ()) -> int:
+        return await super().spawn(name, CHILDREN, folder, ["hang"])
+
+
+async def test_a_capture_that_answers_no_more_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(capture, "HUNG_SECONDS", 1.0)
+    generation = Generation(tmp_path)
+    outbox = Outbox(generation.outbox, "task", 0, cast(Client, None))
+    kept = Kept("task", 0, 1, Params(1, "room", 0, "bot"))
+    async with Hanging([CHILDREN]) as zygote:
+        running = asyncio.create_task(capture.Capture(generation, zygote, Janus(), outbox, lambda: kept, fresh=True).run())
+        try:
+            async with asyncio.timeout(30):
+                while not (tmp_path / "pids").exists() or len(pids := (tmp_path / "pids").read_text().split()) < 2:
+                    await asyncio.sleep(0.05)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            kill(tmp_path, "capture")
+    assert not psutil.pid_exists(int(pids[0]))

@@ -27,6 +27,9 @@ START_SECONDS = 30.0
 APPLY_SECONDS = 2.0
 STOP_SECONDS = 15.0
 STATUS_SECONDS = 0.5
+LOOK_SECONDS = 5.0
+HUNG_SECONDS = 20.0
+"""A capture that answers nothing for so long records nothing either: it is killed, and started again."""
 RESTARTS = 3
 RESTARTS_NS = 60 * 1_000_000_000
 PAUSE_SECONDS = 0.5
@@ -157,6 +160,8 @@ class Capture:
                 await self._hold(link)
         except LinkError as error:
             self._log.error("capture does not obey", error=str(error))
+            if not link.closed.is_set():
+                kill(folder, CAPTURE)
         finally:
             reading.cancel()
             for trouble in await asyncio.gather(reading, return_exceptions=True):
@@ -172,13 +177,18 @@ class Capture:
         return failed
 
     async def _hold(self, link: CaptureLink) -> None:
-        """Stay connected. Raises LinkError if it was to leave and does not."""
+        """Stay connected. Raises LinkError if it was to leave and does not, or answers nothing any more."""
         self._link = link
         metrics.RECORDINGS.inc()
         try:
             if self._halt is not None:
                 await self._stop(link)
-            await link.closed.wait()
+            while not link.closed.is_set():
+                try:
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await link.closed.wait()
+                except TimeoutError:
+                    await link.request("status", HUNG_SECONDS)
         finally:
             self._link = None
             metrics.RECORDINGS.dec()
@@ -195,7 +205,7 @@ class Capture:
 
     async def _greet(self, link: CaptureLink) -> str:
         """See to it that capture records; why it cannot, if so. Raises LinkError if it dies meanwhile."""
-        status = await link.request("status", CONNECT_SECONDS)
+        status = await link.request("status", HUNG_SECONDS)
         if not status.get("recording") and not status.get("ended"):
             kept = self._kept()
             fields: dict[str, Any] = start_message(Start(kept.params, kept.version, self._janus, kept.predecessor_session), 0)

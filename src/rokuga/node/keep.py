@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,18 @@ class Kept:
     def save(self, path: Path) -> None:
         """Atomically and synced. Raises OSError."""
         data = json.dumps({**asdict(self), "token": base64.b64encode(self.token).decode()}, ensure_ascii=False).encode()
-        fresh = path.with_suffix(".new")
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # A name of its own: two threads may be at it, and half a file must not replace a whole one.
+        fd, fresh = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
         try:
-            os.write(fd, data)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        fresh.replace(path)
+            with os.fdopen(fd, "wb", buffering=0) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(fd)
+            Path(fresh).replace(path)
+        except OSError:
+            Path(fresh).unlink(missing_ok=True)
+            raise
 
     @staticmethod
     def load(path: Path) -> "Kept | None":

@@ -52,7 +52,6 @@ async def serve(node: Node, client: Client) -> None:
         max_heartbeat_throttle_interval=BEAT,
         default_heartbeat_throttle_interval=BEAT,
     )
-    await node.look_through()
     _log.info("node begins", node=node.node_id)
     parts = [own.run(), _offer(node, client, activities), node.watch()]
     tasks = [asyncio.create_task(part) for part in parts]

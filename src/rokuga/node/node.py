@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from rokuga import clock
 from rokuga.control.model import NOTHING_LEFT, ApplyOrder, RecordOrder, Recovered, StopOrder
+from rokuga.errors import JournalError
 from rokuga.folders import Generation
 from rokuga.node.capture import CAPTURE, NotRecording, Outcome
 from rokuga.node.keep import SEALED, Kept, journal_end
@@ -24,6 +25,8 @@ RESERVED_NS = 10 * 1_000_000_000
 RETRY_SECONDS = 2.0
 RECOVER_BEAT_SECONDS = 2.0
 ABANDONED_SECONDS = 30.0
+LATE_ERRORS = 100
+"""A store that refused for days has left thousands of error reports: ``recover`` answers with the latest only."""
 LEAVE_ENDED_BY_US = 3
 """302's LeaveCode when the service itself takes its bot out of the room."""
 
@@ -67,21 +70,21 @@ class Node:
             self._reserved.pop()
         if self.closing:
             raise _lost()
-        recorder = self._recorders.get(key)
-        if recorder is not None:
-            if not recorder.holds:
+        if key not in self._recorders:
+            generation = self._folder(order)
+            kept = await asyncio.to_thread(Kept.load, generation.order)
+            if kept is not None and kept.done:
+                return False
+            in_order = kept is None or await self._in_order(generation)
+            if self.closing or not in_order:
                 raise _lost()
-            recorder.adopt(order, token)
-            return True
-        generation = self._folder(order)
-        kept = await asyncio.to_thread(Kept.load, generation.order)
-        if kept is not None and kept.done:
-            return False
-        if kept is not None and not await self._in_order(generation):
+            if key not in self._recorders:
+                self._begin(order, Kept.of(order, token) if kept is None else kept.but(token=token), fresh=kept is None)
+                return True
+        recorder = self._recorders[key]
+        if not recorder.holds:
             raise _lost()
-        fresh = kept is None
-        kept = Kept.of(order, token) if kept is None else kept.but(token=token)
-        self._begin(order, kept, fresh)
+        recorder.adopt(order, token)
         return True
 
     async def holds(self, task_id: str, number: int) -> bool:
@@ -107,12 +110,14 @@ class Node:
     async def recover(self, order: RecordOrder, beat: Callable[[], None]) -> Recovered:
         """Finish a generation that was given up; ``beat`` is called every RECOVER_BEAT_SECONDS."""
         key = (order.task_id, order.generation)
-        recorder = self._recorders.get(key)
-        if recorder is None:
-            generation = self._folder(order)
-            kept = await asyncio.to_thread(Kept.load, generation.order)
+        kept = None
+        if key not in self._recorders:
+            kept = await asyncio.to_thread(Kept.load, self._folder(order).order)
             if kept is None:
                 raise ApplicationError("this node has nothing of that generation", type=NOTHING_LEFT, non_retryable=True)
+        recorder = self._recorders.get(key)
+        if recorder is None:
+            assert kept is not None
             recorder = self._make(kept.but(token=b""))
             recorder.recover(order)
             self._keep(key, recorder)
@@ -127,33 +132,50 @@ class Node:
                 await asyncio.wait([waiting], timeout=RECOVER_BEAT_SECONDS)
         finally:
             waiting.cancel()
-        rest = [r for r in recorder.outbox.unacknowledged if r.kind != "drained"]
+        errors = [r for r in recorder.outbox.unacknowledged if r.kind == "upload_error"]
+        left_out = {r.key for r in errors[:-LATE_ERRORS]}
+        rest = [r for r in recorder.outbox.unacknowledged if r.kind != "drained" and r.key not in left_out]
         last = recorder.outbox.find("drained")
         return Recovered([*rest, *([last] if last else [])])
 
     # Its own business
 
     async def look_through(self) -> None:
-        """At start: go on with every generation whose capture lives or has ended, and send what was not sent."""
-        for folder in sorted(self._services.data.tasks.glob("*/g*")):
-            kept = await asyncio.to_thread(Kept.load, Generation(folder).order)
-            if kept is None or kept.done or folder != self._services.data.generation(kept.task_id, kept.generation).folder:
+        """At start: go on with every generation whose capture lives or has ended, and send what was not sent.
+
+        The queues are polled meanwhile: a recorder that was found asks for its keys at once, and must then be answered for.
+        """
+        unfinished = await asyncio.to_thread(self._unfinished)
+        # What records comes first; the others' journals have to be read.
+        for generation in sorted(unfinished, key=lambda g: not alive(g.folder, CAPTURE)):
+            try:
+                goes_on = alive(generation.folder, CAPTURE) or await asyncio.to_thread(journal_end, generation.journal) is not None
+            except (OSError, JournalError) as error:
+                self._log.error("its journal cannot be read", folder=str(generation.folder), error=str(error))
                 continue
-            if alive(folder, CAPTURE) or await asyncio.to_thread(journal_end, folder / "journal") is not None:
+            kept = Kept.load(generation.order)
+            if self.closing or kept is None or kept.done or (kept.task_id, kept.generation) in self._recorders:
+                continue
+            if goes_on:
                 self._log.info("goes on", task_id=kept.task_id, generation=kept.generation)
                 self._keep((kept.task_id, kept.generation), self._make(kept))
             else:
                 self._log.warning("its capture is dead; waits to be recovered", task_id=kept.task_id, generation=kept.generation)
 
     async def watch(self) -> None:
-        """Measure the spool, end recordings that nobody waits for, remove journals that were kept long enough."""
+        """Look through what is there; then measure the spool, end recordings that nobody waits for, remove what was kept long enough."""
+        await self.look_through()
         while True:
-            self._spool_bytes = await asyncio.to_thread(_spooled, self._services.data.tasks)
+            try:
+                self._spool_bytes = await asyncio.to_thread(_spooled, self._services.data.tasks)
+                await asyncio.to_thread(self._sweep)
+            except OSError as error:
+                # A folder that went while we looked, or a disk that refuses: recordings go on.
+                self._log.error("the recordings' folders cannot be looked through", error=str(error))
             for recorder in list(self._recorders.values()):
                 if await recorder.abandoned():
                     self._log.warning("its task is gone", task_id=recorder.kept.task_id, generation=recorder.kept.generation)
                     await self._end_capture(recorder, LEAVE_ENDED_BY_US, "abandoned")
-            await asyncio.to_thread(self._sweep)
             await asyncio.sleep(ABANDONED_SECONDS)
 
     async def close(self) -> None:
@@ -230,6 +252,15 @@ class Node:
         if not re.fullmatch(r"[A-Za-z0-9+._-]+", order.task_id) or order.task_id.startswith("."):
             raise ApplicationError("not a TaskId", non_retryable=True)
         return self._services.data.generation(order.task_id, order.generation)
+
+    def _unfinished(self) -> list[Generation]:
+        """Folders of generations that are not done. Blocking."""
+        found = []
+        for folder in self._services.data.tasks.glob("*/g*"):
+            kept = Kept.load(Generation(folder).order)
+            if kept is not None and not kept.done and folder == self._services.data.generation(kept.task_id, kept.generation).folder:
+                found.append(Generation(folder))
+        return found
 
     def _sweep(self) -> None:
         """Remove folders of generations that are done, ``keep_journal_hours`` after their last change. Blocking."""

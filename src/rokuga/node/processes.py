@@ -89,7 +89,8 @@ class Zygote:
             try:
                 pid = await self._ask(name, module, folder, arguments)
             except ZygoteDied:
-                # It may have died long ago, unnoticed so far.
+                # It may have died unnoticed so far; its end of the connection is told of only now.
+                await self.close()
                 pid = await self._ask(name, module, folder, arguments)
         self._log.info("started", process=name, pid=pid, folder=str(folder))
         return pid

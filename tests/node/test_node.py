@@ -1,0 +1,128 @@
+"""What a node finds in its folders at its start, and who gets it when several ask at the same time."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+
+from rokuga.config import Config, Store
+from rokuga.control.model import Params, RecordOrder, StoreTarget
+from rokuga.folders import DataFolder, Generation
+from rokuga.journal.records import FileHeader
+from rokuga.node import node as module
+from rokuga.node.keep import Kept, seal
+from rokuga.node.node import Node
+from rokuga.node.outbox import Outbox
+from rokuga.node.processes import Zygote
+from rokuga.node.recorder import Recorder, Services
+from rokuga.storage.uploader import Slots
+
+ORDER = RecordOrder("task", 0, 1, Params(1, "room", 0, "bot"), StoreTarget(0, "r", "bucket", "a", "s"), "sig")
+
+
+class NoClient:
+    """Nothing is asked of it."""
+
+    def get_workflow_handle(self, _: str) -> None: ...
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """Its recorders do nothing."""
+
+    async def idle(*_: Any) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Node, "_supervise", idle)
+    config = Config(stores=(Store(endpoint="file"),))
+    return Node("n", Services(config, DataFolder(tmp_path), cast(Client, NoClient()), Zygote(), Slots()))
+
+
+def ended(tmp_path: Path, number: int, **changes: Any) -> Generation:
+    """A generation whose journal has its end."""
+    generation = DataFolder(tmp_path).generation("task", number)
+    generation.folder.mkdir(parents=True)
+    kept = replace(Kept.of(replace(ORDER, generation=number)), **changes)
+    kept.save(generation.order)
+    seal(generation, kept, 0, "stopped")
+    return generation
+
+
+async def test_one_journal_that_cannot_be_read_does_not_keep_the_node_from_starting(node: Node, tmp_path: Path) -> None:
+    generation = ended(tmp_path, 0)
+    future = FileHeader("task", 0, 2, 0, 0, 0, 0).encode()
+    (generation.journal / "000002.rj").write_bytes(future[:8] + b"\x63\0" + future[10:])
+    ended(tmp_path, 1)
+    ended(tmp_path, 2, done=True)
+    await node.look_through()
+    assert list(node._recorders) == [("task", 1)]
+
+
+async def test_a_generation_has_one_recorder_whoever_finds_it_first(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(tmp_path, 0)
+    made: list[Recorder] = []
+    keep = node._keep
+
+    def count(key: tuple[str, int], recorder: Recorder) -> None:
+        made.append(recorder)
+        keep(key, recorder)
+
+    monkeypatch.setattr(node, "_keep", count)
+    await asyncio.gather(node.record(ORDER, b"1"), node.look_through(), node.record(ORDER, b"2"))
+    assert len(made) == 1
+
+
+async def test_nothing_begins_while_the_node_ends(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Kept.load
+
+    def slow(path: Path) -> Kept | None:
+        node.closing = True
+        return load(path)
+
+    monkeypatch.setattr(Kept, "load", slow)
+    with pytest.raises(ApplicationError):
+        await node.record(ORDER, b"1")
+    assert not node._recorders
+
+
+async def test_a_folder_that_goes_while_it_is_looked_at_is_no_error(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = 0
+    done = asyncio.Event()
+
+    def sweep() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            raise FileNotFoundError("as told")
+        loop.call_soon_threadsafe(done.set)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(node, "_sweep", sweep)
+    monkeypatch.setattr(module, "ABANDONED_SECONDS", 0.01)
+    watching = asyncio.create_task(node.watch())
+    try:
+        await asyncio.wait_for(done.wait(), 10)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_days_of_a_stores_refusals_fit_the_answer_of_recover(node: Node, tmp_path: Path) -> None:
+    generation = ended(tmp_path, 0)
+    box = Outbox(generation.outbox, "task", 0, cast(Client, NoClient()))
+    await box.add("uploaded", "uploaded/x", {"file": "x"})
+    for minute in range(module.LATE_ERRORS + 50):
+        await box.add("upload_error", f"upload_error/NoSuchBucket/{minute}", {"code": "NoSuchBucket", "message": "m"})
+    await box.add("drained", "drained", {})
+    recovering = asyncio.create_task(node.recover(ORDER, lambda: None))
+    async with asyncio.timeout(10):
+        while not node._recorders:
+            await asyncio.sleep(0.01)
+        node._recorders["task", 0].drained.set()
+        reports = (await recovering).reports
+    assert [r.kind for r in reports] == ["uploaded"] + ["upload_error"] * module.LATE_ERRORS + ["drained"]
+    assert reports[-2].key == f"upload_error/NoSuchBucket/{module.LATE_ERRORS + 49}"
