@@ -10,11 +10,12 @@ from rokuga.journal.records import End, FileHeader, Frame, Params, TrackClosed, 
 from rokuga.render import audio, look
 from rokuga.render.audio import AudioLine
 from rokuga.render.line import Arrived, Line, Peek
+from rokuga.render.merged import MergedLine
 from rokuga.render.plan import HEAD_START_90K, LineKey, Plan, Settings, Timeline
 from rokuga.render.video import VideoLine
 
 VERSION = 2
-LINES: dict[str, type[Line]] = {"video": VideoLine, "audio": AudioLine}
+LINES: dict[str, type[Line]] = {"video": VideoLine, "audio": AudioLine, "audio_video": MergedLine}
 KNOWN = {"video": look.CODECS, "audio": audio.CODECS}
 
 
@@ -100,7 +101,7 @@ class Fold:
         if record.codec not in KNOWN[record.kind]:
             self._log.warning("track cannot be rendered", track=record.track, user_id=record.user_id, codec=record.codec)
             return
-        key = LineKey(record.user_id, record.media_id, record.kind)
+        key = LineKey(record.user_id, record.media_id, "audio_video" if self._known().merged else record.kind)
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position)
