@@ -87,6 +87,17 @@ async def test_a_disk_that_refuses_is_named_without_its_path(tmp_path: Path) -> 
     assert str(tmp_path) not in caught.value.message
 
 
+async def test_a_disk_that_refuses_the_buckets_folder_may_take_it_later(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("in the way")
+    place = Destination(TARGET, "task", FILE, tmp_path)
+    with pytest.raises(StoreError, match="DiskError") as caught:
+        await place.put("a.ts", b"one")
+    assert not caught.value.refused
+    (tmp_path / "store").unlink()
+    await place.put("a.ts", b"one")
+    assert (tmp_path / "store/recordings/calls/2026/task/a.ts").read_bytes() == b"one"
+
+
 async def test_a_store_that_never_answers(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         stores = (Store(endpoint=f"http://127.0.0.1:{listening.getsockname()[1]}", addressing="path"),)

@@ -8,6 +8,7 @@ import hashlib
 import html
 import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,17 +65,18 @@ class Destination:
         if not _BUCKET.fullmatch(target.bucket) or ".." in target.bucket:
             raise StoreError("InvalidBucketName", "the specified bucket is not valid", refused=True)
         self._root: Path | None = None
-        self._store: LocalStore | S3Store
         if section.endpoint == "file":
             self._root = data / "store" / target.bucket
             self.address = "file"
-            self._store = LocalStore(prefix=self._root, mkdir=True)
+            with suppress(OSError):
+                # Now or, where the disk refuses, at the first put that finds it willing.
+                self._root.mkdir(parents=True, exist_ok=True)
             return
         endpoint = section.endpoint.replace("{bucket}", target.bucket).replace("{region}", target.region)
         self.address = endpoint
         try:
             # A proxy that is used for nothing: only so does the HTTP client not take one from environment variables.
-            self._store = S3Store(
+            self._s3 = S3Store(
                 target.bucket,
                 endpoint=endpoint.rstrip("/"),
                 access_key_id=target.access_key,
@@ -95,6 +97,10 @@ class Destination:
         except (BaseError, ValueError) as error:
             raise StoreError("InvalidEndpoint", "the store's configured endpoint is not a valid URL", refused=True) from error
 
+    def _store(self) -> LocalStore | S3Store:
+        """Of a local disk anew each time, since that makes the folder: a disk that refuses now may not do so later. Raises OSError."""
+        return self._s3 if self._root is None else LocalStore(prefix=self._root, mkdir=True)
+
     def key(self, name: str) -> str:
         return object_key(self._target, self._task_id, name)
 
@@ -108,17 +114,17 @@ class Destination:
         try:
             async with asyncio.timeout(limit):
                 if self._root is not None:
-                    await obstore.put_async(self._store, key, data, use_multipart=False)
+                    await obstore.put_async(self._store(), key, data, use_multipart=False)
                     await asyncio.to_thread(_sync, self._root / key, self._root)
                     return
                 attributes: Attributes = {"Content-Type": CONTENT_TYPES.get(Path(name).suffix, "application/octet-stream")}
                 if name.endswith(".m3u8"):
                     attributes["Cache-Control"] = "no-cache"
-                result = await obstore.put_async(self._store, key, data, attributes=attributes, use_multipart=False)
+                result = await obstore.put_async(self._store(), key, data, attributes=attributes, use_multipart=False)
                 tag = (result["e_tag"] or "").strip('"').lower()
                 if tag != hashlib.md5(data, usedforsecurity=False).hexdigest():
                     # Encrypting stores answer another tag; the request was signed with the body's SHA-256 in any case.
-                    size = (await obstore.head_async(self._store, key))["size"]
+                    size = (await obstore.head_async(self._store(), key))["size"]
                     if size != len(data):
                         raise StoreError("IncompleteBody", f"the store has {size} of {len(data)} bytes", refused=False)
         except TimeoutError:
@@ -130,7 +136,7 @@ class Destination:
         """Delete one object. Raises StoreError."""
         try:
             async with asyncio.timeout(PUT_SECONDS):
-                await obstore.delete_async(self._store, self.key(name))
+                await obstore.delete_async(self._store(), self.key(name))
         except TimeoutError:
             raise StoreError("RequestTimeout", "the store did not answer", refused=False) from None
         except (BaseError, OSError, ValueError) as error:
