@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ class _Output:
         except OSError as error:
             aloud = aloud or f"the log cannot be written: {error}"
         if aloud:
-            print(aloud, file=sys.stderr, flush=True)
+            # Where nobody listens (a full disk, a terminal that is gone) nobody is told; whoever logs must not die of it.
+            with suppress(OSError, ValueError):
+                print(aloud, file=sys.stderr, flush=True)
 
     debug = info = warning = warn = error = critical = exception = fatal = log = msg
 

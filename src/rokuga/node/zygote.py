@@ -135,8 +135,11 @@ def _child(order: dict[str, Any], folder: Path, lock: int) -> NoReturn:
     except BaseException:  # noqa: BLE001  the child's outermost frame: it tells and ends
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                pass  # A full disk.
         os._exit(code)
 
 
