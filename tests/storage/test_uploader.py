@@ -160,6 +160,28 @@ async def test_a_fenced_node_uploads_nothing(tmp_path: Path) -> None:
     assert listed((bench.store / "a.m3u8").read_text()) == list(bench.spool.content)
 
 
+async def test_fenced_while_it_stands_in_line(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    slots = Slots()
+    line = slots.of(bench.destination.address)
+    for _ in range(uploader.PUTS_PER_STORE):
+        await line.acquire()
+    bench.gate.aim(bench.destination)
+    bench.spool.add()
+    bench.spool.finish()
+    running = asyncio.create_task(Uploader(bench.spool.folder, bench.gate, slots, bench._notify).run())
+    await until(lambda: bench.kinds == ["sliced"])
+    await asyncio.sleep(0.1)
+    bench.gate.hold(True)
+    for _ in range(uploader.PUTS_PER_STORE):
+        line.release()
+    await asyncio.sleep(0.5)
+    assert not list(bench.store.rglob("*.ts"))
+    bench.gate.hold(False)
+    await asyncio.wait_for(running, 20)
+    assert listed((bench.store / "a.m3u8").read_text()) == list(bench.spool.content)
+
+
 async def test_at_most_four_puts_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_work = most = 0
     put = Destination.put

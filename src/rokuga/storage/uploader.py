@@ -55,6 +55,10 @@ class Gate:
         self._held = held
         self._turn()
 
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
     async def wait(self) -> Destination:
         await self._open.wait()
         assert self._destination is not None
@@ -165,6 +169,9 @@ class Uploader:
         while True:
             destination = await self._gate.wait()
             async with self._slots.of(destination.address):
+                if not self._gate.is_open:
+                    # Shut while we stood in line.
+                    continue
                 data = await asyncio.to_thread(_read, self._folder / segment.name, segment)
                 if data is None:
                     break
@@ -197,6 +204,8 @@ class Uploader:
                 continue
             destination = await self._gate.wait()
             async with self._slots.of(destination.address):
+                if not self._gate.is_open:
+                    continue
                 due = self.ledger.due(playlist) or due
                 text = hls.render(playlist.segments[: due[0]], due[1])
                 done = await self._put(destination, playlist.name, text.encode())
