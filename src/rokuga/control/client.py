@@ -33,6 +33,8 @@ UPDATE = timedelta(seconds=5)
 """Modify and Delete: the node's queue (1 s) and answer (3 s) are in it."""
 UNDO_CALL = timedelta(seconds=5)
 UNDO_SECONDS = 60
+UNDO_AGAIN = (1.0, 3.0)
+"""Seconds until it is looked again whether a start that we gave up has arrived after all."""
 
 _log = structlog.get_logger(__name__)
 
@@ -150,20 +152,26 @@ class TaskClient:
         """Make sure that nothing of a failed Create stays, as far as Temporal can be reached; a slot left frees itself."""
         try:
             async with asyncio.timeout(UNDO_SECONDS):
-                await self._signal(task.task_id, "undo")
+                arrived = await self._signal(task.task_id, "undo")
                 await self._signal(app_id(task.params.sdk_app_id), "release", task.task_id)
+                for pause in UNDO_AGAIN:
+                    if not arrived:
+                        await asyncio.sleep(pause)
+                        arrived = await self._signal(task.task_id, "undo")
         except TimeoutError:
             _log.error("a failed Create could not be undone", task_id=task.task_id)
 
-    async def _signal(self, workflow_id: str, name: str, *args: Any) -> None:
+    async def _signal(self, workflow_id: str, name: str, *args: Any) -> bool:
+        """Until the orchestrator answers; False if there is no such workflow."""
         while True:
             try:
                 await self._client.get_workflow_handle(workflow_id).signal(name, args=args, rpc_timeout=UNDO_CALL)
             except RPCError as error:
-                if error.status != RPCStatusCode.NOT_FOUND:
-                    await asyncio.sleep(1)
-                    continue
-            return
+                if error.status == RPCStatusCode.NOT_FOUND:
+                    return False
+                await asyncio.sleep(1)
+                continue
+            return True
 
     def _handle(self, task_id: str) -> WorkflowHandle[Any, Any]:
         # A slash makes the id of one of a task's own workflows; no TaskId has one.
