@@ -59,7 +59,6 @@ CREATE: list[tuple[dict[str, Any], str]] = [
     *[({"RecordParams__OutputFormat": wrong}, RANGE) for wrong in (-1, 5)],
     *[({"RecordParams__OutputFormat": later}, UNBUILT) for later in (1, 2, 3, 4)],
     ({"RecordParams__AvMerge": 2}, RANGE),
-    ({"RecordParams__AvMerge": 1}, UNBUILT),
     *[({"RecordParams__MaxMediaFileDuration": wrong}, RANGE) for wrong in (0, 1441)],
     ({"RecordParams__MediaId": 3}, RANGE),
     ({"RecordParams__FillType": 2}, RANGE),

@@ -84,7 +84,7 @@ async def test_chromium_plays_it_to_the_end(made: dict[str, Rendered], tmp_path:
             played: dict[str, Playback] = {}
             for name, done in made.items():
                 (playlist,) = done.lists
-                played[name] = await browser.play(f"http://127.0.0.1:{port}/{name}/spool/{playlist}", 60)
+                played[name] = await browser.play(f"http://127.0.0.1:{port}/{name}/spool/{playlist}", 60, rate=4)
     finally:
         server.should_exit = True
         await serving

@@ -127,8 +127,6 @@ def bucket_of(request: CreateCloudRecording) -> Bucket:
         raise unbuilt("StorageParams.CloudVod", "StorageParams.CloudStorage")
     if params.OutputFormat != 0:
         raise unbuilt(f"RecordParams.OutputFormat {params.OutputFormat}", "OutputFormat 0 (hls)")
-    if params.AvMerge != 0:
-        raise unbuilt("RecordParams.AvMerge 1 (one file for audio and video)", "AvMerge 0")
     return bucket
 
 
