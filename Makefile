@@ -17,7 +17,7 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-.PHONY: setup setup-test system demo test check lock format clean
+.PHONY: setup setup-test system demo test check bench-single bench-start lock format clean
 
 setup: $(STAMP)
 
@@ -42,17 +42,26 @@ test: setup-test check
 	$(BIN)/python -m pytest -m "live" --durations=15
 
 check: setup
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not live" -n 2 -q
+
+# What a recorded user costs, beside GStreamer and Janus' own recording: about an hour; ARGS="--users 10" for one number of users.
+bench-single: setup
+	@$(call install,$(BENCH_PACKAGES))
+	@$(BIN)/python -m bench.single $(ARGS)
+
+# How long it takes until a recording has begun.
+bench-start: setup
+	@$(BIN)/python -m bench.start $(ARGS)
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements.lock
 
 format: setup
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
