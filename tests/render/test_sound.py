@@ -56,9 +56,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         count["decoded"] += 1
         return decode(self, data, samples)
 
-    def counting_encode(encoder: AudioCodecContext, number: int, block: bytes, channels: int) -> Iterable[tuple[int, bytes]]:
-        count["encoded"] += 1
-        return encode(encoder, number, block, channels)
+    def counting_encode(encoder: AudioCodecContext, number: int, blocks: bytes, channels: int) -> Iterable[tuple[int, bytes]]:
+        count["encoded"] += len(blocks) // 2048
+        return encode(encoder, number, blocks, channels)
 
     sound._silent_frame(1)
     monkeypatch.setattr(OpusDecoder, "decode", counting_decode)
