@@ -106,11 +106,11 @@ class Chromium:
         await page.evaluate("(wanted) => user.publish(...wanted)", [codec, width, height, fps, audio, list(layers)])
         return BrowserUser(page)
 
-    async def play(self, url: str, seconds: float = 120) -> Playback:
-        """Play a URL until it ends, fails or ``seconds`` have passed."""
+    async def play(self, url: str, seconds: float = 120, rate: float = 1.0) -> Playback:
+        """Play a URL, ``rate`` times as fast as it is, until it ends, fails or ``seconds`` have passed."""
         page = await self._page("play.html")
         try:
-            await page.evaluate("url => player.start(url)", url)
+            await page.evaluate("([url, rate]) => player.start(url, rate)", [url, rate])
             deadline = time.monotonic() + seconds
             while True:
                 state: dict[str, Any] = await page.evaluate("player.state()")

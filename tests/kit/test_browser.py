@@ -1,20 +1,15 @@
 """The browser helpers against Janus alone: what Chromium publishes arrives, and it plays HLS to its end."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 
 from rokuga.embedded import EmbeddedJanus
 from rokuga.publish import generate, look_of
 from tests.kit.browser import chromium
 from tests.kit.room_user import room_user
 from tests.kit.running import until
-from tests.kit.seaweed import free_ports
+from tests.kit.served import served
 from tests.kit.test_media_checks import write
 
 pytestmark = pytest.mark.live
@@ -40,18 +35,10 @@ async def test_chromium_plays_hls_to_its_end(tmp_path: Path) -> None:
     folder = tmp_path / "hls"
     folder.mkdir()
     write(folder / "a.m3u8", clip, cuts=3)
-    port = free_ports(1)[0]
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=[Mount("/", StaticFiles(directory=folder))]), port=port, log_level="error"))
-    serving = asyncio.create_task(server.serve())
-    try:
-        async with chromium() as browser:
-            await until(lambda: server.started)
-            played = await browser.play(f"http://127.0.0.1:{port}/a.m3u8", 60)
-            assert played.error == ""
-            assert played.ended
-            assert abs(played.time - 6) < 0.2
-            assert (played.width, played.height) == (320, 180)
-            assert (await browser.play(f"http://127.0.0.1:{port}/b.m3u8", 60)).error
-    finally:
-        server.should_exit = True
-        await serving
+    async with served(folder) as address, chromium() as browser:
+        played = await browser.play(address + "a.m3u8", 60)
+        assert played.error == ""
+        assert played.ended
+        assert abs(played.time - 6) < 0.2
+        assert (played.width, played.height) == (320, 180)
+        assert (await browser.play(address + "b.m3u8", 60)).error
