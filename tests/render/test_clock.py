@@ -129,6 +129,18 @@ def test_a_stall_of_the_network_is_not_a_new_clock() -> None:
     assert [room for _, room, _ in played] == [s.true_ns for s in sent]
 
 
+def test_a_stall_that_grows_in_steps_and_is_caught_up_slowly_is_not_a_new_clock() -> None:
+    """As a sender with too little processor time: 339 ms late, 1004 ms late, later and later again, then 18 ms less each packet."""
+    late = [339, *range(1004, 860, -18), *range(1098, 0, -18)]
+    sent = []
+    for i in range(800):
+        behind = late[i - 300] if 300 <= i < 300 + len(late) else 0
+        sent.append(Sent(i * 20_000_000, i * 960, i * 20_000_000 + behind * 1_000_000))
+    played = play(TrackClock(48000), sent)
+    assert not any(restarted for _, _, restarted in played)
+    assert [room for _, room, _ in played] == [s.true_ns for s in sent]
+
+
 def test_a_restored_clock_goes_on_as_if_nothing_had_happened() -> None:
     sent = list(frames(3, 48000, 20_000_000, 0.05, 150))
     whole = play(TrackClock(48000), sent)

@@ -88,7 +88,7 @@ class TrackClock:
         restarted = False
         if self._offset is None:
             self._offset = ahead
-        elif span != self._settled_span and (switched or abs(ahead - self._offset) > TOLERANCE_NS):
+        elif span != self._settled_span and (switched or not self._comes_back(self._offset)):
             self._offset = ahead
             self._buckets.clear()
             restarted = not switched
@@ -107,6 +107,16 @@ class TrackClock:
             room = self._room
         self._room = room
         return Settled(room, self._offset, restarted)
+
+    def _comes_back(self, offset: int) -> bool:
+        """Whether, of what was seen, anything from here on has the transit that the old clock had: then this was a stall.
+
+        A sender or network that stalls may begin new spans several times before it has caught up.
+        """
+        least: dict[int, int] = {}
+        for span, _, transit in self._minima:
+            least.setdefault(span, transit)
+        return any(abs(transit - offset) <= TOLERANCE_NS for transit in least.values())
 
     def _remember(self, arrival_ns: int, transit: int) -> None:
         number = arrival_ns // BUCKET_NS
