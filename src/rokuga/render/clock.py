@@ -109,13 +109,16 @@ class TrackClock:
         return Settled(room, self._offset, restarted)
 
     def _comes_back(self, offset: int) -> bool:
-        """Whether, of what was seen, anything from here on has the transit that the old clock had: then this was a stall.
+        """Whether the old clock goes on: at once, or after a stall, as far as anything that was seen tells.
 
-        A sender or network that stalls may begin new spans several times before it has caught up.
+        A sender or network that stalls makes frames late, and may begin new spans several times before it has caught up.
         """
         least: dict[int, int] = {}
         for span, _, transit in self._minima:
             least.setdefault(span, transit)
+        late = self._minima[0][2] - offset
+        if not 0 < late <= AHEAD_NS:
+            return abs(late) <= TOLERANCE_NS
         return any(abs(transit - offset) <= TOLERANCE_NS for transit in least.values())
 
     def _remember(self, arrival_ns: int, transit: int) -> None:
