@@ -20,9 +20,10 @@ from temporalio.worker import Replayer
 from rokuga.config import App, Config, Temporal
 from rokuga.control.client import TaskClient
 from rokuga.control.codec import connect
-from rokuga.control.model import Params, StoreTarget, TaskInput, Timing
+from rokuga.control.model import CONTROL_QUEUE, Params, StoreTarget, TaskInput, Timing
 from rokuga.control.worker import WORKFLOWS, run_worker, runner
 from rokuga.embedded import EmbeddedTemporal
+from rokuga.health import polled
 from tests.control.receiver import Got, Receiver
 
 SECRETS = ("AKIDexampleaccesskey0001", "example-secret-key-0002", "eJwexampleusersig0003")
@@ -70,6 +71,10 @@ class System:
         self.client: Client = await connect(self.config.temporal, self.temporal.address)
         self.tasks = TaskClient(self.client, ask_seconds=1)
         self.start_worker()
+        # A worker that is cancelled before it runs stays registered, and the next one on its queue is refused.
+        async with asyncio.timeout(30):
+            while not await polled(self.client, CONTROL_QUEUE, "workflow"):
+                await asyncio.sleep(0.05)
         return self
 
     async def __aexit__(self, *_: object) -> None:
