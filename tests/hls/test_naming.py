@@ -31,3 +31,8 @@ def test_a_string_room_is_encoded_and_a_pull_up_is_told() -> None:
 def test_object_key() -> None:
     assert object_key([], "task", "x.ts") == "task/x.ts"
     assert object_key(["meeting", "room_1"], "task", "x.ts") == "meeting/room_1/task/x.ts"
+
+
+def test_a_recording_of_weeks_has_further_playlists() -> None:
+    stem = single_stem(1400, "7", 1, "a", "main", "video")
+    assert [playlist_name(stem, part) for part in range(3)] == [f"{stem}.m3u8", f"{stem}_1.m3u8", f"{stem}_2.m3u8"]

@@ -26,7 +26,7 @@ def planned(packets: Iterable[tuple[int, bytes]], blocks: int) -> tuple[AudioPla
     """A plan for mono packets of 20 ms, each with its number."""
     data = {Position(1, number): packet for number, packet in packets}
     refs = tuple(Ref(p, len(d), p.offset * 960, samples=960, codec="opus") for p, d in data.items())
-    head = Head(LineKey("alice", "main", "audio"), 0, 900_000, 0, 0, False)
+    head = Head(LineKey("alice", "main", "audio"), 0, 0, 900_000, 0, 0, False)
     return AudioPlan(head, 0, 0, tuple(900_000 + 1920 * n for n in range(blocks)), refs, 1), data
 
 

@@ -36,9 +36,9 @@ def single_stem(
     return f"{high_availability}{sdk_app_id}_{room}__UserId_s_{encode_id(user_id)}__UserId_e_{media_id}_{kind}"
 
 
-def playlist_name(stem: str) -> str:
-    """The index file of a stem."""
-    return f"{stem}.m3u8"
+def playlist_name(stem: str, part: int = 0) -> str:
+    """The index file of a stem. A recording of many days goes on in part 1, 2, …: ``<stem>_<part>.m3u8``."""
+    return f"{stem}_{part}.m3u8" if part else f"{stem}.m3u8"
 
 
 def segment_name(stem: str, begin_ms: int) -> str:

@@ -81,8 +81,8 @@ class Fold:
             ],
         }
 
-    def progress(self) -> dict[LineKey, int]:
-        """How many segments each line has decided on."""
+    def progress(self) -> dict[LineKey, tuple[int, int]]:
+        """How far each line has decided: the part of its playlist, and the next segment's index there."""
         return {key: line.decided for key, line in self._lines.items()}
 
     def _restore(self, state: dict[str, Any]) -> None:

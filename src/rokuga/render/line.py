@@ -88,6 +88,7 @@ class Line(ABC):
         """those whose frames are settled now"""
         self._fed = dict(self._tracks)
         """those whose frames come from the journal now, which is further on"""
+        self._part = int(state.get("part", 0))
         self._index = int(state.get("index", 0))
         self._last_begin_ms = int(state.get("begin_ms", 0))
         self._last_arrival = int(state.get("arrival", 0))
@@ -101,9 +102,9 @@ class Line(ABC):
         return list(self._fed)
 
     @property
-    def decided(self) -> int:
-        """How many segments it has decided on."""
-        return self._index
+    def decided(self) -> tuple[int, int]:
+        """Its playlist's part, and how many segments of that it has decided on."""
+        return self._part, self._index
 
     def open(self, position: Position, number: int, kind: Kind, codec: str, rate: int) -> None:
         """A track begins to feed the line; one of its kind that still did is over."""
@@ -171,6 +172,7 @@ class Line(ABC):
         position = self._queue[0].position if self._queue else max(after, self.start)
         state = {
             "tracks": [track.to_json() for track in self._tracks.values()],
+            "part": self._part,
             "index": self._index,
             "begin_ms": self._last_begin_ms,
             "arrival": self._last_arrival,
@@ -181,14 +183,17 @@ class Line(ABC):
     def _head(self, pts: int, end_pts: int, discontinuity: bool) -> Head:
         # Names hold the begin in ms: two segments must never share one.
         begin_ms = max(self._timeline.utc_ms(pts), self._last_begin_ms + 1)
-        head = Head(self.key, self._index, pts, end_pts, begin_ms, discontinuity and self._index > 0)
+        part = max((pts - self._timeline.pts(self._timeline.epoch_ns)) // (self._settings.playlist_seconds * 90_000), self._part)
+        if part > self._part:
+            self._part, self._index = part, 0
+        head = Head(self.key, self._part, self._index, pts, end_pts, begin_ms, discontinuity and self._index > 0)
         self._last_begin_ms = begin_ms
         self._index += 1
         return head
 
     def _wanted_seconds(self) -> float:
         wanted = self._settings.segment_seconds
-        return min(FIRST_CUT_SECONDS, wanted) if self._index == 0 else wanted
+        return min(FIRST_CUT_SECONDS, wanted) if (self._part, self._index) == (0, 0) else wanted
 
     @abstractmethod
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]: ...

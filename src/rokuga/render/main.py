@@ -122,7 +122,7 @@ class _Render:
             return None
         try:
             fold = Fold(self._header, self._read, state)
-            ahead = any(done > self._writer.next_index(key, fold.settings) for key, done in fold.progress().items() if fold.settings)
+            ahead = any(done > self._writer.next_place(key) for key, done in fold.progress().items())
         except (KeyError, TypeError, ValueError, IndexError) as error:
             self._log.warning("resume point cannot be used: begin anew", error=repr(error))
             return None

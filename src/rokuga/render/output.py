@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -20,6 +20,8 @@ from rokuga.storage.spool import Finished, Segment
 
 TEMPORARY = ".writing-"
 """Names of unfinished files begin so."""
+PART = "part"
+"""Key in ``Segment.meta``: which of its line's playlists it is in, if not the first."""
 COUNTERS = "cc"
 """Key in ``Segment.meta``: the last continuity counter of each PID, from which the next segment goes on."""
 
@@ -36,7 +38,8 @@ class SpoolWriter:
         self._header = header
         self._muxer = Muxer(payload)
         self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
-        self._last: dict[str, tuple[int, dict[int, int]]] = {}
+        self._last: dict[LineKey, tuple[tuple[int, int], dict[int, int]]] = {}
+        """of each line's last segment, part and index, and its continuity counters"""
         self.finished = False
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in self._folder.glob(f"{TEMPORARY}*"):
@@ -46,23 +49,25 @@ class SpoolWriter:
                 self.finished = True
             else:
                 counters = {int(pid): last for pid, last in entry.meta.get(COUNTERS, {}).items()}
-                self._last[entry.playlist] = (entry.index, counters)
+                key = LineKey(entry.user_id, entry.media_id, cast(naming.TrackType, entry.track_type))
+                self._last[key] = ((entry.meta.get(PART, 0), entry.index), counters)
 
-    def next_index(self, key: LineKey, settings: Settings) -> int:
-        """The index of a line's first segment that does not exist yet."""
-        name = naming.playlist_name(self._stem(key, settings))
-        return self._last[name][0] + 1 if name in self._last else 0
+    def next_place(self, key: LineKey) -> tuple[int, int]:
+        """Part and index up to which a line's segments exist. In another part they begin at 0."""
+        if key not in self._last:
+            return 0, 0
+        part, index = self._last[key][0]
+        return part, index + 1
 
     def write(self, plan: Plan, settings: Settings) -> None:
         """Make the plan's segment, unless it exists. Raises OSError when the disk refuses: nothing is then named, try again."""
         head = plan.head
-        stem = self._stem(head.key, settings)
-        index_name = naming.playlist_name(stem)
-        if head.index < self.next_index(head.key, settings):
+        if (head.part, head.index) < self.next_place(head.key):
             return
+        stem = self._stem(head.key, settings)
         name = naming.segment_name(stem, head.begin_ms)
         temporary = self._folder / f"{TEMPORARY}{name}"
-        counters = self._last[index_name][1] if index_name in self._last else {}
+        counters = self._last[head.key][1] if head.key in self._last else {}
         try:
             with temporary.open("wb") as file:
                 os.fchmod(file.fileno(), 0o600)
@@ -76,7 +81,7 @@ class SpoolWriter:
             raise
         _sync_folder(self._folder)
         segment = Segment(
-            playlist=index_name,
+            playlist=naming.playlist_name(stem, head.part),
             index=head.index,
             name=name,
             size=written.size,
@@ -95,10 +100,11 @@ class SpoolWriter:
             meta={
                 COUNTERS: {str(pid): last for pid, last in sorted(written.counters.items())},
                 playlist.TARGET: ceil(settings.segment_seconds) + 2,
+                **({PART: head.part} if head.part else {}),
             },
         )
         spool.append(self._folder / spool.MANIFEST, spool.encode(segment))
-        self._last[index_name] = (head.index, written.counters)
+        self._last[head.key] = ((head.part, head.index), written.counters)
 
     def finish(self) -> None:
         """Say in the manifest that nothing follows. Raises OSError."""

@@ -8,6 +8,8 @@ from rokuga.journal.reader import Position
 
 HEAD_START_90K = 10 * 90_000
 """The epoch's presentation time: early packets and the AAC encoder's priming stay above zero."""
+PLAYLIST_SECONDS = 14 * 86_400
+"""A recording that is longer goes on in another playlist, as TRTC's does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,13 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What both kinds of segment have. ``end_pts`` is the next segment's beginning where that follows at once."""
+    """What all kinds of segment have. ``end_pts`` is the next segment's beginning where that follows at once."""
 
     key: LineKey
+    part: int
+    """which of the line's playlists it is in, from 0"""
     index: int
+    """its place there"""
     pts: int
     end_pts: int
     begin_ms: int
@@ -138,6 +143,7 @@ class Settings:
     """sound and picture of a stream in one file (AvMerge 1)"""
     black: bool = False
     """what a stopped camera shows there: black, else its last picture (FillType)"""
+    playlist_seconds: int = PLAYLIST_SECONDS
     pts_base_90k: int = 0
     """moves all presentation times, so that a test need not wait 26.5 hours for the wrap"""
     raw: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -153,6 +159,7 @@ class Settings:
             # With one of the two alone there is nothing to merge.
             merged=params.get("av_merge", 0) == 1 and params.get("stream_type", 0) == 0,
             black=params.get("fill_type", 0) == 1,
+            playlist_seconds=int(params.get("playlist_seconds", PLAYLIST_SECONDS)),
             pts_base_90k=int(params.get("pts_base_90k", 0)),
             raw=params,
         )
