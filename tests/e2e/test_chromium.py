@@ -21,7 +21,7 @@ def check(played: Playback, seconds: float) -> None:
 
 
 async def test_chromium_publishes_and_plays_what_was_recorded_of_it(tmp_path: Path) -> None:
-    recorder = {"segment_seconds": 4}
+    recorder = {"segment_seconds": 3}
     async with Receiver() as receiver, Running(tmp_path, callback_url=receiver.url, recorder=recorder) as system, chromium() as browser:
         user = await browser.publish(system.janus, "room", "chrome")
         task_id = await system.create("room")
@@ -44,9 +44,9 @@ async def test_chromium_publishes_and_plays_what_was_recorded_of_it(tmp_path: Pa
         assert growing.error == "", growing.log
         assert growing.ended
         assert growing.time > playlist(video).seconds - 1
-        finished = await browser.play(system.url(task_id, video.name), 240)
+        finished, heard_again = await asyncio.gather(*(browser.play(system.url(task_id, path.name), 240) for path in (video, audio)))
         check(finished, playlist(video).seconds)
-        check(await browser.play(system.url(task_id, audio.name), 240), playlist(audio).seconds)
+        check(heard_again, playlist(audio).seconds)
     seen, heard = watch(video), watch(audio)
     assert seen.problems == heard.problems == []
     assert seen.video is not None
