@@ -81,7 +81,8 @@ def coded(codec: Literal["vp8", "vp9", "av1"], width: int, height: int, seconds:
     encoder.options = {"preset": "12", "svtav1-params": "pred-struct=1:rc=2:lp=1"} if codec == "av1" else live
     packets = [packet for number in range(seconds * FPS) for packet in encoder.encode(picture(width, height, number))]
     packets += encoder.encode(None)
-    units = tuple((bytes(p), p.is_keyframe) for p in packets)
+    # An AV1 publisher sends no temporal delimiters (RTP payload format for AV1 §5).
+    units = tuple((bytes(p).removeprefix(b"\x12\x00") if codec == "av1" else bytes(p), p.is_keyframe) for p in packets)
     assert len(units) == seconds * FPS
     return units
 

@@ -243,9 +243,9 @@ class MergedLine(Line):
             self._chain = (shots[index:] if index >= 0 else chain + shots)[:MOST_CHAIN]
         fills: tuple[Fill, ...] = ()
         if not shots:
-            fills = (self._fill(begin, self._settings.black),)
+            fills = (self._fill(begin, end, self._settings.black),)
         elif self._settings.black and end - shots[-1].ref.time > STOPPED_90K:
-            fills = (self._fill(shots[-1].ref.time + STOPPED_90K, True),)
+            fills = (self._fill(shots[-1].ref.time + STOPPED_90K, end, True),)
         first = shots[0] if shots else None
         video = VideoPlan(
             head,
@@ -257,9 +257,9 @@ class MergedLine(Line):
         )
         return MergedPlan(head, video, sound.plan(head, times))
 
-    def _fill(self, pts: int, black: bool) -> Fill:
+    def _fill(self, pts: int, end_pts: int, black: bool) -> Fill:
         chain = self._chain[:1] if black else self._chain
-        return Fill(pts, black, tuple(s.ref for s in chain), chain[0].parameter_sets if chain else ())
+        return Fill(pts, end_pts, black, tuple(s.ref for s in chain), chain[0].parameter_sets if chain else ())
 
     def _blocks(self, end_pts: int, last: bool) -> list[int]:
         """PTS of the AAC frames up to an end: of those that begin before it, or (more follow) that end before it."""

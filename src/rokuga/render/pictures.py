@@ -25,6 +25,7 @@ STILL_RATE = 20_000_000
 BLACK_SIZE = (640, 360)
 """of a stream that has not shown a picture"""
 TIME_BASE = Fraction(1, 90_000)
+SECOND_90K = 90_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,16 @@ class Picture:
 
 
 class PictureMaker:
-    """Makes the pictures of plans. Remembers the last still picture alone: a stopped camera needs it in each segment."""
+    """Makes the pictures of plans. Remembers the last still picture: a stopped camera needs it in each segment."""
 
     def __init__(self, payload: Payload) -> None:
         self._payload = payload
-        self._still: tuple[Fill, Picture] | None = None
+        self._still: tuple[Fill, VideoFrame] | None = None
 
     def pictures(self, plan: VideoPlan) -> Iterator[Picture]:
         """In order of time; what cannot be read or decoded is left out."""
         frames = _transcoded(plan, self._payload) if plan.frames and plan.frames[0].codec != "h264" else self._as_they_are(plan)
-        return merge(frames, (self._fill(fill) for fill in plan.fills), key=lambda picture: picture.pts)
+        return merge(frames, *(self._fill(fill) for fill in plan.fills), key=lambda picture: picture.pts)
 
     def _as_they_are(self, plan: VideoPlan) -> Iterator[Picture]:
         for ref in plan.frames:
@@ -58,25 +59,30 @@ class PictureMaker:
             if data:
                 yield Picture(data, ref.time, ref.keyframe, plan.width, plan.height)
 
-    def _fill(self, fill: Fill) -> Picture:
-        if self._still is None or replace(self._still[0], pts=fill.pts) != fill:
+    def _fill(self, fill: Fill) -> Iterator[Picture]:
+        if self._still is None or replace(self._still[0], pts=fill.pts, end_pts=fill.end_pts) != fill:
             self._still = fill, _still(fill, self._payload)
-        return replace(self._still[1], pts=fill.pts)
+        frame = self._still[1]
+        encoder = _Encoder(frame.width, frame.height, 1, STILL_RATE)
+        # An IDR, then pictures that say "as before" in some bytes: FFmpeg does not find out what one picture alone is.
+        for pts in range(fill.pts, max(fill.end_pts - SECOND_90K // 2, fill.pts + 1), SECOND_90K):
+            frame.pts = pts
+            yield from encoder.encode(frame)
+        yield from encoder.rest()
 
 
-def _still(fill: Fill, payload: Payload) -> Picture:
-    """One IDR: the last picture that can be decoded, or black."""
+def _still(fill: Fill, payload: Payload) -> VideoFrame:
+    """The last picture that can be decoded, or black."""
     last: VideoFrame | None = None
     for frame in _decoded(fill.frames[: 1 if fill.black else None], payload, fill.parameter_sets):
         last = frame
     width, height = (last.width & ~1, last.height & ~1) if last is not None else BLACK_SIZE
-    if last is None or fill.black:
-        last = VideoFrame(width, height, "yuv420p")
-        for plane, value in zip(last.planes, (16, 128, 128), strict=True):
-            plane.update(bytes([value]) * plane.buffer_size)
-    last.pts = fill.pts
-    encoder = _Encoder(width, height, 1, STILL_RATE)
-    return next(iter([*encoder.encode(last), *encoder.rest()]))
+    if last is not None and not fill.black:
+        return last.reformat(width, height, "yuv420p")
+    black = VideoFrame(width, height, "yuv420p")
+    for plane, value in zip(black.planes, (16, 128, 128), strict=True):
+        plane.update(bytes([value]) * plane.buffer_size)
+    return black
 
 
 def _transcoded(plan: VideoPlan, payload: Payload) -> Iterator[Picture]:

@@ -77,9 +77,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """A picture made up while video is stopped: the last of ``frames`` (from a keyframe on), or black in their size."""
+    """A picture made up while video is stopped, one a second: the last of ``frames`` (from a keyframe on), or black in their size."""
 
     pts: int
+    end_pts: int
     black: bool
     frames: tuple[Ref, ...]
     parameter_sets: tuple[bytes, ...]
