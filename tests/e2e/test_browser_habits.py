@@ -14,7 +14,7 @@ from playwright.async_api import Error
 
 from rokuga.embedded import EmbeddedJanus
 from tests.capture.kit import PARAMS, CaptureProcess
-from tests.kit.browser import BrowserUser, Chromium, chromium
+from tests.kit.browser import SIMULCAST, BrowserUser, Chromium, chromium
 from tests.kit.media_checks import Line, Playlist, playlist, watch
 from tests.kit.rendered import Key, rendered
 from tests.kit.served import served
@@ -217,3 +217,29 @@ async def test_two_tabs_with_one_id_and_a_return_with_another_codec(tmp_path: Pa
                 assert len(holes(line, 0.5)) == 1, (user, kind, holes(line, 0.5))
                 assert whole - 3 < line.seconds < whole + 2 * START_SECONDS
         await play(browser, recorded, *recorded.files)
+
+
+async def test_simulcast_whose_highest_layer_comes_and_goes(tmp_path: Path) -> None:
+    """The picture changes its size with the layers, in step with the sound, without a break."""
+    users = {"passed on": "h264", "transcoded": "vp8"}
+    async with EmbeddedJanus(tmp_path / "janus") as janus, chromium() as browser:
+        async with recording(janus, tmp_path / "g0") as recorded:
+            people = [await browser.publish(janus.config, "room", n, codec, 640, 360, layers=SIMULCAST) for n, codec in users.items()]
+            await asyncio.sleep(5)
+            for active in ("[false, true, true]", "[true, true, true]", "[false, false, true]", "[true, true, true]"):
+                for user in people:
+                    await user.run(f"user.layers({active})")
+                await asyncio.sleep(4)
+        for name in users:
+            line, index = recorded.line(name, "video")
+            assert breaks(index) == 0
+            assert len(line.sizes) >= 5, line.sizes
+            assert line.sizes[-1] == (640, 360)
+            assert all(map(wide, line.sizes))
+            assert holes(line, 1.5) == []
+            assert min(after - before for before, after in pairwise(line.times)) >= 0.0049
+            sound, sounds = recorded.line(name, "audio")
+            assert breaks(sounds) == 0
+            assert holes(sound, 0.03) == []
+            assert abs(sound.end - line.end) < 0.5
+        await play(browser, recorded, *((name, "main", "video") for name in users))
