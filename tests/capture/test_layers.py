@@ -1,0 +1,65 @@
+"""Which frame is marked as the first of another simulcast layer."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import structlog
+from aiortc import RTCCertificate
+
+from rokuga.capture.rtp import RtpPacket
+from rokuga.capture.sdp import Codec, Media
+from rokuga.capture.track import Setting, Track
+from rokuga.journal.writer import JournalWriter
+from rokuga.room.protocol import Stream
+from tests.capture.kit import Journal
+
+MS = 1_000_000
+EVERY_MS = 100
+IDR = b"\x78\x00\x02\x67\x42\x00\x03\x65\x88\x80"
+"""with its SPS in one packet"""
+SLICE = b"\x41\x9a\x00"
+
+
+def marked(folder: Path, told_ms: list[int], keys: set[int], held: bool = False) -> list[int]:
+    """The numbers of the frames that are marked, of 30 that come every 100 ms.
+
+    ``told_ms``: when we are told of a layer; ``keys``: numbers of keyframes; ``held``: all wait for a hole in front of them.
+    """
+    writer = JournalWriter(folder, "task", 0)
+    codec = Codec(107, "h264", 90_000)
+    media = Media("1", "video", "UDP/TLS/RTP/SAVPF", True, (codec,), ssrc=7)
+    setting = Setting(writer, RTCCertificate.generateCertificate(), 10, Counter(), structlog.get_logger())
+    track = Track(setting, Stream("alice", "main", "alice", 0, None, None), media, codec, 8, setting.log)
+    told = list(told_ms)
+    for number in range(30):
+        now = number * EVERY_MS
+        while told and told[0] < now:
+            track.layer(1, told.pop(0) * MS)
+        if not (held and number == 1):
+            track.rtp(RtpPacket(7, 107, number + 1, number * 9000, True, IDR if number in keys else SLICE), now * MS)
+        track.tick(now * MS, now * MS)
+    track.flush()
+    writer.close()
+    frames = Journal(folder).frames(Journal(folder).tracks("alice", "video")[0])
+    return [frame.rtp_time // 9000 for frame, _ in frames if frame.switched]
+
+
+@pytest.mark.parametrize(
+    ("told_ms", "keys", "numbers"),
+    [
+        ([950], {0, 10, 20}, [10]),  # told just before its keyframe comes
+        ([1050], {0, 10, 20}, [14]),  # told too late: the next frames soon afterwards
+        ([950, 1450], {0, 10, 15}, [10, 15]),
+        ([950, 960], {0, 10}, [10]),  # through a layer of which nothing was sent
+        ([-50], {0}, []),  # the first layer of all follows none
+        ([950], {0, 8}, [13]),  # the keyframe is lost
+        ([], {0, 10}, []),
+    ],
+)
+def test_the_mark_is_on_the_new_layers_first_frame(tmp_path: Path, told_ms: list[int], keys: set[int], numbers: list[int]) -> None:
+    assert marked(tmp_path / "j", told_ms, keys) == numbers
+
+
+def test_frames_that_waited_for_a_repair_are_told_apart_by_when_they_came(tmp_path: Path) -> None:
+    assert marked(tmp_path / "j", [950], {0, 5, 10}, held=True) == [10]
