@@ -73,5 +73,26 @@ def test_an_audio_index_tells_of_sound_only() -> None:
     assert "VIDEO-METADATA" not in text
 
 
+def test_channels_are_told_again_where_they_change() -> None:
+    mono = replace(FIRST, track_type="audio", channels=1, sample_rate=48000, width=0, height=0)
+    stereo = replace(mono, index=1, name="x_2.ts", channels=2, discontinuity=True)
+    lines = render([mono, stereo, replace(stereo, index=2, name="x_3.ts", discontinuity=False)], ended=True).splitlines()
+    told = [line for line in lines if "AUDIO-METADATA" in line or line.endswith(".ts") or "DISCONTINUITY" in line]
+    assert told == [
+        "#EXT-X-TRTC-AUDIO-METADATA:Channel:1 SampleRate:48000 SampleFormat:1 Codec:86018",
+        "x_20260120120022495.ts",
+        "#EXT-X-DISCONTINUITY",
+        "#EXT-X-TRTC-AUDIO-METADATA:Channel:2 SampleRate:48000 SampleFormat:1 Codec:86018",
+        "x_2.ts",
+        "x_3.ts",
+    ]
+
+
+def test_sound_and_picture_in_one_file() -> None:
+    text = render([replace(FIRST, track_type="audio_video", channels=2, sample_rate=48000)], ended=False)
+    assert "#EXT-X-TRTC-STREAM-TYPE:1\n#EXT-X-TRTC-AUDIO-METADATA:Channel:2" in text
+    assert "#EXT-X-TRTC-VIDEO-METADATA:WIDTH:640 HEIGHT:480 Codec:27\n" in text
+
+
 def test_a_user_id_cannot_forge_a_tag() -> None:
     assert "#EXT-X-ENDLIST" not in render([replace(FIRST, user_id="x\n#EXT-X-ENDLIST")], ended=False).splitlines()

@@ -72,6 +72,15 @@ def test_a_lost_picture_costs_no_more_than_the_pictures_up_to_the_next_keyframe(
     assert difference(frames[-1], picture(WIDTH, HEIGHT, 8 * FPS - 1)) < 12
 
 
+def test_what_cannot_be_decoded_is_black(tmp_path: Path) -> None:
+    maker = JournalMaker(tmp_path / "journal")
+    maker.video(maker.track(SECOND, "alice", "video", codec="vp9"), SECOND, 3, ((b"\xff\xfe\xfd", True), (b"\x00", False)))
+    maker.write(10 * SECOND)
+    (segment,) = rendered(tmp_path, maker, Published("video"), Published("audio")).of("video")
+    assert (segment.width, segment.height) == (640, 360)
+    assert [bytes(f.planes[0])[:640] for f in shown(tmp_path / "spool", segment)] == [bytes([16]) * 640] * 3
+
+
 def test_a_new_size_is_a_new_size(tmp_path: Path) -> None:
     maker = JournalMaker(tmp_path / "journal")
     video = maker.track(SECOND, "alice", "video", codec="vp8")

@@ -17,7 +17,8 @@ def render(segments: Sequence[Segment], ended: bool) -> str:
     """The index of ``segments``, which are of one playlist and in order; ``ended`` closes it.
 
     ``#EXT-X-TARGETDURATION`` is never below a segment's true duration (RFC 8216 §4.3.3.1). The seed's tags come in the seed's order;
-    ``VIDEO-METADATA`` stands in the head and again in front of each segment whose resolution differs from the one before.
+    ``VIDEO-METADATA`` and ``AUDIO-METADATA`` stand in the head and again in front of each segment whose resolution or channels differ
+    from the one before.
     """
     target = max((_target(s) for s in segments), default=1)
     lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-ALLOW-CACHE:NO", "#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-PLAYLIST-TYPE:EVENT"]
@@ -25,12 +26,16 @@ def render(segments: Sequence[Segment], ended: bool) -> str:
     if segments:
         lines += _head(segments[0])
     size = (segments[0].width, segments[0].height) if segments else (0, 0)
+    channels = segments[0].channels if segments else 0
     for segment in segments:
         if segment.discontinuity:
             lines.append("#EXT-X-DISCONTINUITY")
         if segment.track_type != "audio" and (segment.width, segment.height) != size:
             size = (segment.width, segment.height)
             lines.append(_video_metadata(segment))
+        if segment.track_type != "video" and segment.channels != channels:
+            channels = segment.channels
+            lines.append(_audio_metadata(segment))
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_iso(segment.begin_ms)}")
         lines.append(f"#EXT-X-TRTC-FILE-ATTR:{segment.begin_ms},{segment.size}")
         lines.append(f"#EXTINF:{segment.duration:.3f},")
@@ -51,12 +56,14 @@ def _head(first: Segment) -> list[str]:
     lines.append("#EXT-X-TRTC-MIX-STREAM:0")
     lines.append(f"#EXT-X-TRTC-STREAM-TYPE:{0 if first.track_type == 'audio' else 1}")
     if first.track_type != "video":
-        lines.append(
-            f"#EXT-X-TRTC-AUDIO-METADATA:Channel:{first.channels} SampleRate:{first.sample_rate} SampleFormat:1 Codec:{AUDIO_CODEC}"
-        )
+        lines.append(_audio_metadata(first))
     if first.track_type != "audio":
         lines.append(_video_metadata(first))
     return lines
+
+
+def _audio_metadata(segment: Segment) -> str:
+    return f"#EXT-X-TRTC-AUDIO-METADATA:Channel:{segment.channels} SampleRate:{segment.sample_rate} SampleFormat:1 Codec:{AUDIO_CODEC}"
 
 
 def _video_metadata(segment: Segment) -> str:

@@ -54,12 +54,14 @@ class Muxer:
         audio = plan.audio if isinstance(plan, MergedPlan) else plan if isinstance(plan, AudioPlan) else None
         out = ContinuousFile(file, counters)
         self._size = (video.width, video.height) if video else (0, 0)
-        codecs: list[Codec] = [*(["h264"] if video else []), *(["aac"] if audio else [])]  # type: ignore[list-item]
+        declared: tuple[tuple[Codec, object], ...] = (("h264", video), ("aac", audio))
+        codecs = [codec for codec, part in declared if part]
         began = time.thread_time()
         with TsMuxer(out, codecs) as muxer:
             parts = [*([self._pictures(video)] if video else []), *([self._sound(audio)] if audio else [])]
             for packet in merge(*parts, key=lambda p: p.pts):
                 muxer.mux(packet.codec, packet.data, packet.pts, packet.keyframe)
+        out.finish()
         if video and video.frames and video.frames[0].codec != "h264":
             self._log.info(
                 "segment transcoded",

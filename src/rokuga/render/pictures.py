@@ -47,9 +47,14 @@ class PictureMaker:
         self._still: tuple[Fill, VideoFrame] | None = None
 
     def pictures(self, plan: VideoPlan) -> Iterator[Picture]:
-        """In order of time; what cannot be read or decoded is left out."""
+        """In order of time; what cannot be read or decoded is left out. If that is all of it, the picture is black."""
         frames = _transcoded(plan, self._payload) if plan.frames and plan.frames[0].codec != "h264" else self._as_they_are(plan)
-        return merge(frames, *(self._fill(fill) for fill in plan.fills), key=lambda picture: picture.pts)
+        none = True
+        for picture in merge(frames, *(self._fill(fill) for fill in plan.fills), key=lambda picture: picture.pts):
+            none = False
+            yield picture
+        if none:
+            yield from self._fill(Fill(plan.head.pts, plan.head.end_pts, True, (), ()))
 
     def _as_they_are(self, plan: VideoPlan) -> Iterator[Picture]:
         for ref in plan.frames:

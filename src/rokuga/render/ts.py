@@ -11,6 +11,8 @@ from av.packet import Packet
 from av.stream import Stream
 
 PACKET = 188
+NULL_PACKET = b"\x47\x1f\xff\x10" + b"\xff" * 184
+LEAST_PACKETS = 20
 Codec = Literal["h264", "aac"]
 TIME_BASE = Fraction(1, 90_000)
 TABLES_SECONDS = "10"
@@ -53,6 +55,13 @@ class ContinuousFile:
         self._file.write(whole)
         self.size += end
         return len(data)
+
+    def finish(self) -> None:
+        """Fill up a very small file: FFmpeg does not recognise one of 10 packets."""
+        padding = NULL_PACKET * max(0, LEAST_PACKETS - self.size // PACKET)
+        self._hash.update(padding)
+        self._file.write(padding)
+        self.size += len(padding)
 
 
 class TsMuxer:
