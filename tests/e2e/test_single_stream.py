@@ -18,7 +18,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 
 from rokuga.publish import Publisher, Source
 from rokuga.publish.clip import AUDIO_CLOCK, OPUS_SAMPLES
-from tests.kit.media_checks import Seen, not_in_order, playlist, playlists, slices_of, sync, watch
+from tests.kit.media_checks import Seen, not_in_order, playlist, playlists, slices_of, sync, watch, watch_apart
 from tests.kit.people import person, prepare
 from tests.kit.receiver import Receiver, Request
 from tests.kit.running import SDK_APP_ID, Running, until
@@ -71,12 +71,15 @@ class Call:
         return self.seen[name]
 
 
-async def play(url: str) -> tuple[str, Seen]:
-    """Content type and first pictures or sounds of what is behind a URL."""
+async def play(urls: dict[str, str]) -> dict[str, tuple[str, Seen]]:
+    """Content type and first pictures or sounds of what is behind each URL."""
+    types = []
     async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(url)
-        answer.raise_for_status()
-    return answer.headers["content-type"], await asyncio.to_thread(watch, url, packets=60)
+        for url in urls.values():
+            answer = await client.get(url)
+            answer.raise_for_status()
+            types.append(answer.headers["content-type"])
+    return dict(zip(urls, zip(types, await watch_apart(*urls.values(), packets=60), strict=True), strict=True))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -98,7 +101,7 @@ async def call(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Call]:
         await asyncio.sleep(15 - (time.time() - created))
         at_15 = await system.describe(task_id)
         names = [file["FileName"] for file in at_15["StorageFileList"]]
-        played = dict(zip(names, [await play(system.url(task_id, name)) for name in names], strict=True))
+        played = await play({name: system.url(task_id, name) for name in names})
         await users["dave"].leave()
         await asyncio.sleep(max(0.0, 22 - (time.time() - created)))
         await users["alice"].unpublish()

@@ -3,11 +3,15 @@
 Times are seconds on the files' own timeline. Generated media flash white and beep at each full second of their own time.
 """
 
+import asyncio
 import hashlib
 import statistics
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +72,13 @@ def watch(source: str | Path, *, packets: int = 0) -> Seen:
     said = {f"{name}: {text.strip()}" for _, name, text in logs}
     seen.problems += [f"FFmpeg: {line}" for line in sorted(said)]
     return seen
+
+
+async def watch_apart(*sources: str | Path, packets: int = 0) -> list[Seen]:
+    """``watch`` in another process: publishers in this one have their own times to keep, and decoding holds the GIL."""
+    loop = asyncio.get_running_loop()
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return [await loop.run_in_executor(pool, partial(watch, source, packets=packets)) for source in sources]
 
 
 def _watch(source: str, most: int) -> Seen:

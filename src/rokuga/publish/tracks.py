@@ -29,7 +29,7 @@ class Pace:
 
 
 class ClipTrack(MediaStreamTrack):
-    """One m-line's media. A unit leaves when its time has come, never before; a late one is sent, not dropped.
+    """One m-line's media. A unit leaves when its time has come, never before; late ones are sent, not dropped, and all at a time.
 
     ``paused`` is a camera or microphone that is off: nothing is sent, time goes on, and the first picture afterwards is a
     keyframe. Units before ``delay`` seconds are left out. ``sent`` is what was handed over, if asked for.
@@ -59,7 +59,9 @@ class ClipTrack(MediaStreamTrack):
             due = unit.pts / self._clock
             if due < self._from:
                 continue
-            await asyncio.sleep(max(0.0, due - self._pace.position()))
+            wait = due - self._pace.position()
+            if wait > 0:
+                await asyncio.sleep(wait)
             if self.paused:
                 self._wait_for_key = True
                 continue
