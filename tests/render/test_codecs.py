@@ -72,6 +72,20 @@ def test_a_lost_picture_costs_no_more_than_the_pictures_up_to_the_next_keyframe(
     assert difference(frames[-1], picture(WIDTH, HEIGHT, 8 * FPS - 1)) < 12
 
 
+def test_of_spatial_layers_the_last_is_shown(tmp_path: Path) -> None:
+    layers = coded("vp9", 96, 54, 3, gop=1), coded("vp9", WIDTH, HEIGHT, 3, gop=1)
+    marker = bytes([0b11001001])
+    units = tuple(
+        (low + high + marker + len(low).to_bytes(2, "little") + len(high).to_bytes(2, "little") + marker, True)
+        for (low, _), (high, _) in zip(*layers, strict=True)
+    )
+    maker = JournalMaker(tmp_path / "journal")
+    maker.video(maker.track(SECOND, "alice", "video", codec="vp9"), SECOND, 3, units)
+    maker.write(10 * SECOND)
+    (segment,) = rendered(tmp_path, maker, Published("video"), Published("audio")).of("video")
+    assert [(f.width, f.height) for f in shown(tmp_path / "spool", segment)] == [(WIDTH, HEIGHT)] * 3 * FPS
+
+
 def test_what_cannot_be_decoded_is_black(tmp_path: Path) -> None:
     maker = JournalMaker(tmp_path / "journal")
     maker.video(maker.track(SECOND, "alice", "video", codec="vp9"), SECOND, 3, ((b"\xff\xfe\xfd", True), (b"\x00", False)))

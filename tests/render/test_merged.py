@@ -11,12 +11,12 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
 from rokuga.hls import playlist
-from rokuga.journal.records import TrackClosed
+from rokuga.journal.records import Frame, TrackClosed
 from rokuga.render.plan import HEAD_START_90K, MergedPlan, Plan
 from rokuga.storage.spool import Segment
-from tests.render.material import FPS, SECOND, JournalMaker, Published, coded, h264, opus, picture
+from tests.render.material import EPOCH, FPS, SECOND, JournalMaker, Published, coded, h264, opus, picture
 from tests.render.test_codecs import beeps, difference
-from tests.render.test_fold import Room, opened
+from tests.render.test_fold import IDR, Room, opened
 from tests.render.test_media import Rendered, heard, rendered
 
 MERGED = {"av_merge": 1}
@@ -122,6 +122,16 @@ def test_a_user_who_returns_and_one_who_changes_the_codec() -> None:
         (29.99, 35.99, True, 60, 0),
     ]
     assert [p.video.frames[0].codec for p in of(plans)] == ["vp8", "h264", "h264"]
+
+
+def test_of_two_layers_pictures_that_fall_together_the_later_is_kept() -> None:
+    room = Room(MERGED).add(1, opened(1, "video")).video(1, 1, 5, keys=(0,)).video(1, 5, 8, keys=(0,), rtp=4)
+    at = EPOCH + 5 * SECOND - 98_000_000
+    room.add(4.902, Frame(1, round(3.902 * 90_000), at, at, True, IDR, switched=True))
+    (plan,) = of(room.plans(20))
+    numbers = [frame.time for frame in plan.video.frames]
+    assert len(numbers) == 70
+    assert min(b - a for a, b in itertools.pairwise(numbers)) > 8_000
 
 
 @dataclass

@@ -17,7 +17,7 @@ from rokuga.render.clock import AHEAD_NS, Settled
 from rokuga.render.line import Arrived, Line, Track
 from rokuga.render.look import Look
 from rokuga.render.plan import Fill, MergedPlan, Plan, Ref, VideoPlan
-from rokuga.render.video import EARLY_SECONDS, GUESSED_FRAME_90K, LONGEST_90K
+from rokuga.render.video import EARLY_SECONDS, GUESSED_FRAME_90K, LONGEST_90K, TOGETHER_90K
 
 WAIT_NS = AHEAD_NS + 2_200_000_000
 """Times are settled so late, and capture holds frames back up to 2 s."""
@@ -133,6 +133,9 @@ class MergedLine(Line):
         sound.add(Ref(item.position, item.size, time, samples=samples, offset_ns=offset_ns, codec=track.codec))
 
     def _see(self, track: Track, item: Arrived, settled: Settled) -> None:
+        if item.switched and item.keyframe and len(self._shots) > 1 and self._timeline.pts(settled.room_ns) - self._last_pts < TOGETHER_90K:
+            del self._shots[-1]
+            self._last_pts = self._shots[-1].ref.time
         key, missing = self._look.at(item, track.codec)
         turn = track.number != self._camera
         pts = max(self._timeline.pts(settled.room_ns), self._last_pts + 1)

@@ -133,7 +133,8 @@ def _decoded(refs: tuple[Ref, ...], payload: Payload, parameter_sets: tuple[byte
         packet.pts = packet.dts = ref.time
         packet.time_base = TIME_BASE
         try:
-            yield from decoder.decode(packet)
+            # A superframe of several spatial layers of VP9 gives one picture of each: the last is meant.
+            yield from decoder.decode(packet)[-1:]
         except av.FFmpegError:
             continue  # a picture whose reference was lost: the one before stays
     try:
