@@ -228,6 +228,31 @@ def test_state_at_any_record_is_enough_to_go_on(merged: int) -> None:
         assert by_line(got) == by_line(wanted), number
 
 
+def test_a_keyframe_that_was_repaired_begins_no_other_times_after_a_resume() -> None:
+    """It came after the frames behind it, which must not be settled sooner because it is known already."""
+    room = Room().add(0.5, opened(1, "video"))
+    for number in range(200):
+        late = 0.6 if number == 60 else 0
+        early = 0.0005 if number >= 93 else 0
+        arrival = EPOCH + round((1 + number / 10 + late - early) * SECOND)
+        key = number % 60 == 0
+        at = max(1 + number / 10, 7.61) if 60 <= number < 67 else 1 + number / 10
+        room.add(at, Frame(1, number * 9_000, arrival, arrival, key, IDR if key else SLICE))
+    entries = room.add(22, End(0, "deleted")).entries(22)
+    fold = Fold(HEADER, room.peek)
+    made: list[Plan] = []
+    state = ""
+    for entry in entries:
+        plans = fold.feed(entry)
+        if plans and not made:
+            state = json.dumps(fold.state(entry.after))
+        made += plans
+    resumed = Fold(HEADER, room.peek, json.loads(state))
+    again = [p for e in entries if e.position >= resumed.start for p in resumed.feed(e)]
+    assert len(again) > 1
+    assert again == made[1:]
+
+
 def by_line(plans: list[Plan]) -> dict[Any, list[Plan]]:
     lines: dict[Any, list[Plan]] = {}
     for plan in plans:

@@ -130,12 +130,14 @@ class Line(ABC):
         while self._queue:
             item = self._queue[0]
             if isinstance(item, Arrived):
-                if not self._events and item.arrival_ns + AHEAD_NS > now_ns:
+                # Not before those in front of it, which may have come later: a resumed line must not settle it any sooner.
+                latest = max(item.arrival_ns, self._last_arrival)
+                if not self._events and latest + AHEAD_NS > now_ns:
                     break
                 self._queue.popleft()
                 track = self._tracks[item.track]
                 settled = track.clock.settle()
-                self._last_arrival = item.arrival_ns
+                self._last_arrival = latest
                 yield from self._frame(track, item, settled)
             else:
                 self._queue.popleft()
