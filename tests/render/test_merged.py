@@ -11,12 +11,12 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
 from rokuga.hls import playlist
-from rokuga.journal.records import Frame, TrackClosed
+from rokuga.journal.records import End, Frame, TrackClosed
 from rokuga.render.plan import HEAD_START_90K, MergedPlan, Plan
 from rokuga.storage.spool import Segment
 from tests.render.material import EPOCH, FPS, SECOND, JournalMaker, Published, coded, h264, opus, picture
 from tests.render.test_codecs import beeps, difference
-from tests.render.test_fold import IDR, Room, opened
+from tests.render.test_fold import IDR, SLICE, Room, opened
 from tests.render.test_media import Rendered, heard, rendered
 
 MERGED = {"av_merge": 1}
@@ -62,6 +62,28 @@ def test_segments_begin_with_keyframes_and_the_frame_of_sound_that_contains_them
     for plan in of(plans)[1:]:
         assert 0 < plan.head.pts - plan.audio.pts[0] <= 1920
     assert plans[0][0] <= 13, "6 s and what is waited for"
+
+
+def test_a_first_keyframe_that_took_longer_than_the_sound_behind_it_is_not_lost() -> None:
+    """Sound that came after its first packet may be in the journal before it: the session begins with that."""
+    room = Room({"av_merge": 1}).add(0.5, opened(1, "audio")).add(0.5, opened(2, "video")).audio(1, 1.05, 20)
+    for number in range(190):
+        arrival = EPOCH + round((1 + number / 10) * SECOND)
+        key = number % 100 == 0
+        room.add(1 + max(number / 10, 0.3), Frame(2, number * 9_000, arrival, arrival, key, IDR if key else SLICE))
+    plans = room.add(21, End(0, "deleted")).plans(25)
+    assert sum(len(plan.video.frames) for plan in of(plans)) == 190
+    first = of(plans)[0].video
+    assert first.frames[0].keyframe
+    assert first.frames[0].time == first.head.pts
+    check_sound(plans)
+
+
+def test_a_screen_that_stops_and_goes_on_alone_is_whole_in_both_sessions() -> None:
+    room = Room({"av_merge": 1}).add(0.5, opened(1, "video")).video(1, 1, 8, keys=(0, 3, 6)).video(1, 20, 28, keys=(0,), rtp=19)
+    plans = of(room.add(29, TrackClosed(1, "left")).plans(40))
+    assert next(plan.head.discontinuity for plan in plans if plan.head.pts >= HEAD_START_90K + 20 * 90_000)
+    assert sum(len(plan.video.frames) for plan in plans) == 70 + 80
 
 
 @pytest.mark.parametrize("fill_type", [0, 1])

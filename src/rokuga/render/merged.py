@@ -137,15 +137,14 @@ class MergedLine(Line):
             del self._shots[-1]
             self._last_pts = self._shots[-1].ref.time
         key, missing = self._look.at(item, track.codec)
-        turn = track.number != self._camera
-        pts = max(self._timeline.pts(settled.room_ns), self._last_pts + 1)
-        if not self._is_open():
-            if not key:
-                return
-            self._open(settled.room_ns)
-        assert self._begin_pts is not None
-        if pts < self._begin_pts or (turn and not key):
+        if not key and (track.number != self._camera or not self._is_open()):
             return
+        if not self._is_open():
+            self._open(settled.room_ns)
+        turn = track.number != self._camera
+        assert self._begin_pts is not None
+        # The session may have begun with sound that came a little later and was in order sooner.
+        pts = max(self._timeline.pts(settled.room_ns), self._last_pts + 1, self._begin_pts)
         if turn:
             self._camera = track.number
         self._shots.append(Shot(Ref(item.position, item.size, pts, keyframe=key, codec=track.codec), missing, self._look.size, turn))
