@@ -36,3 +36,10 @@ def test_object_key() -> None:
 def test_a_recording_of_weeks_has_further_playlists() -> None:
     stem = single_stem(1400, "7", 1, "a", "main", "video")
     assert [playlist_name(stem, part) for part in range(3)] == [f"{stem}.m3u8", f"{stem}_1.m3u8", f"{stem}_2.m3u8"]
+
+
+def test_a_user_whose_id_no_file_name_can_hold_has_one_all_the_same() -> None:
+    stems = {single_stem(1400000000, "r" * 64, 0, "\u00e9" * 200 + who, "main", "audio_video", 3) for who in ("a", "b")}
+    assert len(stems) == 2
+    assert all(len(f".writing-{segment_name(stem, 0)}".encode()) <= 255 for stem in stems)
+    assert all(stem.startswith("ha3_1400000000_") and stem.endswith("__UserId_e_main_audiovideo") for stem in stems)

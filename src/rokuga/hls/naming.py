@@ -6,9 +6,12 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Literal
 
 TrackType = Literal["audio", "video", "audio_video"]
+MOST_STEM = 220
+"""A file system's names have at most 255 bytes: room for what stands around a stem while its segment is being written."""
 
 
 def encode_id(text: str) -> str:
@@ -28,12 +31,18 @@ def single_stem(
     """What all names of one single-stream playlist begin with.
 
     ``room_id_type`` 0 (string room) encodes the RoomId, 1 (32-bit integer) leaves it as it is; the UserId is always encoded.
-    ``generation`` 0 is the first recorder; n > 0 means the n-th pull-up after a failure.
+    ``generation`` 0 is the first recorder; n > 0 means the n-th pull-up after a failure. TRTC's ids have at most 32 (users) and 64 bytes
+    (rooms), but a media server lets users have longer ones: where the name became too long it has the SHA-256 (hexadecimal) of the UserId.
     """
     room = encode_id(room_id) if room_id_type == 0 else room_id
     kind = "audiovideo" if track_type == "audio_video" else track_type
     high_availability = f"ha{generation}_" if generation > 0 else ""
-    return f"{high_availability}{sdk_app_id}_{room}__UserId_s_{encode_id(user_id)}__UserId_e_{media_id}_{kind}"
+
+    def stem(user: str) -> str:
+        return f"{high_availability}{sdk_app_id}_{room}__UserId_s_{user}__UserId_e_{media_id}_{kind}"
+
+    whole = stem(encode_id(user_id))
+    return whole if len(whole) <= MOST_STEM else stem(sha256(user_id.encode()).hexdigest())
 
 
 def playlist_name(stem: str, part: int = 0) -> str:
