@@ -108,6 +108,19 @@ async def test_a_server_of_another_kind() -> None:
             await link.call({"janus": "create"})
 
 
+async def test_an_event_that_a_listener_chokes_on_is_a_lost_link_and_no_more() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await read(socket)
+        await socket.send(json.dumps({"janus": "event", "sender": 1}))
+        await socket.wait_closed()
+
+    lost: list[RoomError] = []
+    async with server(handler) as url, open_link(url, "janus-protocol", {}, lambda message: message["plugindata"], lost.append) as link:
+        with pytest.raises(RoomError, match="cannot be understood"):
+            await link.call({"janus": "create"})
+    assert len(lost) == 1
+
+
 async def test_nobody_there() -> None:
     with pytest.raises(RoomError, match="no Janus at ws://127"):
         async with open_link(f"ws://127.0.0.1:{free_port()}", "janus-protocol", {}):

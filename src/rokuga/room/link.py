@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
@@ -13,6 +14,7 @@ from websockets.typing import Subprotocol
 from rokuga.errors import RoomError
 
 Message = dict[str, Any]
+_log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 3.0
 REPLY_SECONDS = 5.0
@@ -90,6 +92,10 @@ class Link:
                     error = RoomError(0, "what answers there does not speak Janus' language")
                     break
                 self._dispatch(message)
+        except (LookupError, TypeError, ValueError, asyncio.QueueFull) as odd:
+            # A listener could make nothing of it. Whoever closes the link must not be hit by that.
+            _log.error("a message that cannot be understood ends the link", exc_info=odd)
+            error = RoomError(0, f"a message that cannot be understood: {odd!r}")
         except ConnectionClosed as closed:
             error = RoomError(0, f"the link broke: {closed}")
         finally:
