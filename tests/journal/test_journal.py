@@ -41,6 +41,9 @@ RECORDS: list[Record] = [
     Loss(1, 65_530, 65_537, 77, "repair-failed", 5),
     Tick(123),
     TrackClosed(1, "left"),
+    TrackOpened(65_536, "bob", "main", "audio", "opus", 48000, 2),
+    Frame((1 << 22) - 1, 1, 3_000, 4_000, True, b"x"),
+    TrackClosed(65_536, "left"),
     End(99, "idle"),
 ]
 
@@ -181,6 +184,24 @@ async def test_a_disk_that_stays_full_costs_frames_by_name_and_bounded_memory(tm
     assert 9 <= len(kept) <= 11
     assert [r.rtp_time for r in kept] + [r.rtp_time for r in lost] == list(range(100))
     assert {r.cause for r in lost} == {"disk-full"}
+
+
+async def test_a_disk_that_is_full_for_days_costs_no_more_memory_than_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "PENDING_BYTES", 10_000)
+    monkeypatch.setattr(writer_module, "LOSSES_BYTES", 5_000)
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        good = writer._fd
+        full = os.open("/dev/full", os.O_WRONLY)
+        writer._fd = full
+        for n in range(1000):
+            writer.append(Frame(1, n, 0, 0, False, bytes(1000)))
+            writer.append(Tick(n))
+            writer.flush()
+        writer.append(TrackClosed(1, "left"))
+        assert len(writer._buffer) < 17_000
+        writer._fd = good
+        os.close(full)
+    assert entries(tmp_path)[0][-1] == TrackClosed(1, "left"), "what tells who was there is never left out"
 
 
 async def test_a_sync_that_fails_once_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ A file is a header followed by records; all numbers are little-endian::
     file header  8s magic | u16 format version | u16 length of JSON | JSON (FileHeader's fields)
     record       u32 length of body | u32 CRC-32 of all that follows | u8 type | u8 flags | u16 track | i64 monotonic ns | body
 
+The upper six bits of the flags are the track's bits 16 to 21: recordings of days may have more than 65,535 tracks.
 ``monotonic ns`` is the moment of appending. A frame's arrivals are in its body.
 """
 
@@ -26,6 +27,8 @@ MAX_BODY = 16 * 1024 * 1024
 """No access unit is larger: a record that claims more is damaged."""
 FLAG_KEYFRAME = 1
 FLAG_SWITCHED = 2
+TRACK_SHIFT = 2
+"""where in the flags the track's upper bits begin"""
 
 Kind = Literal["audio", "video"]
 
@@ -201,12 +204,13 @@ def encode(record: Record, monotonic_ns: int) -> bytes:
         fields = asdict(record)
         track = fields.pop("track", 0)
         body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
-    rest = struct.pack("<BBHq", record.type, flags, track, monotonic_ns)
+    rest = struct.pack("<BBHq", record.type, flags | track >> 16 << TRACK_SHIFT, track & 0xFFFF, monotonic_ns)
     return struct.pack("<II", len(body), crc32(body, crc32(rest))) + rest + body
 
 
 def decode(kind: int, flags: int, track: int, body: bytes) -> Record | None:
     """The record in ``body``; None for a type that this version does not know. Raises JournalError if it is damaged."""
+    track |= flags >> TRACK_SHIFT << 16
     try:
         if kind == Frame.type:
             rtp_time, first, last = FRAME_HEAD.unpack_from(body)

@@ -9,7 +9,7 @@ from typing import Self
 
 from rokuga import clock
 from rokuga.journal.reader import files, last_header, last_track
-from rokuga.journal.records import FileHeader, Frame, Loss, Record, encode
+from rokuga.journal.records import FileHeader, Frame, Loss, Record, Tick, encode
 
 FLUSH_SECONDS = 0.1
 """Received data is written at the latest this long after append: a killed process loses no more."""
@@ -19,7 +19,9 @@ FILE_NS = 60 * 1_000_000_000
 FILE_BYTES = 64 * 1024 * 1024
 BUFFER_BYTES = 1024 * 1024
 PENDING_BYTES = 64 * 1024 * 1024
-"""What a disk that refuses leaves in memory at most; beyond it frames become losses of cause ``disk-full``."""
+"""What a disk that refuses leaves in memory; beyond it frames become losses of cause ``disk-full``."""
+LOSSES_BYTES = 8 * 1024 * 1024
+"""And what may come on top of that: beyond it losses and ticks, too, go unsaid. Two streams' losses of an hour are so many."""
 
 
 class JournalWriter:
@@ -84,6 +86,8 @@ class JournalWriter:
         now = clock.monotonic_ns() if now_ns is None else now_ns
         if isinstance(record, Frame) and len(self._buffer) >= PENDING_BYTES:
             record = Loss(record.track, -1, -1, record.rtp_time, "disk-full")
+        if isinstance(record, Loss | Tick) and len(self._buffer) >= PENDING_BYTES + LOSSES_BYTES:
+            return now
         self._buffer += encode(record, now)
         if len(self._buffer) >= BUFFER_BYTES and self._failed is None:
             self.flush()
