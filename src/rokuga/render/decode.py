@@ -63,7 +63,7 @@ class PcmDecoder:
         self._last = data or self._last
         try:
             frames = self._decoder.decode(Packet(self._last)) if self._last else []
-        except av.InvalidDataError:
+        except av.FFmpegError:
             frames = []
         for frame in frames:
             frame.pts = None
@@ -95,7 +95,7 @@ def _codec(name: str, rate: int, channels: int) -> AudioCodecContext:
 def _decode(decoder: AudioCodecContext, data: bytes, channels: int) -> bytes:
     try:
         frames = decoder.decode(Packet(data))
-    except av.InvalidDataError:
+    except av.FFmpegError:
         return b""
     return b"".join(bytes(f.planes[0])[: f.samples * 2 * channels] for f in frames)
 
