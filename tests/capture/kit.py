@@ -290,7 +290,7 @@ class BadRoom:
 
 
 @asynccontextmanager
-async def ticking(tick: Callable[[], None], seconds: float = 0.02) -> AsyncIterator[None]:
+async def ticking(tick: Callable[[], object], seconds: float = 0.02) -> AsyncIterator[None]:
     """Call it every so often in the background."""
 
     async def run() -> None:

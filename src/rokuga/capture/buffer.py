@@ -4,6 +4,7 @@ Sequence numbers and timestamps are unwrapped. A track is held back only while a
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rokuga.capture.rtp import MalformedPacket, RtpPacket
 
@@ -25,8 +26,7 @@ MAX_DRIFT_SECONDS = 1.0
 """A source that could not be heard for a while has moved its timestamps by that while, as exactly as the two together say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """A media packet in order. ``sequence`` and ``rtp_time`` are unwrapped, ``arrival_ns`` is monotonic."""
 
     sequence: int

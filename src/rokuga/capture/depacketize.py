@@ -1,20 +1,19 @@
 """From packets in order to frames: what every depacketizer is, and the one for audio. Pure."""
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from rokuga.capture.buffer import Lost, Packet
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
+class AccessUnit(NamedTuple):
     """One whole picture or audio packet; arrivals are those of its earliest and its latest packet."""
 
     rtp_time: int
     first_arrival_ns: int
     last_arrival_ns: int
     keyframe: bool
-    data: bytes = field(repr=False)
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

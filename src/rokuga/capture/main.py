@@ -16,7 +16,7 @@ import structlog
 from rokuga import clock, ipc
 from rokuga.capture.control import ControlServer
 from rokuga.capture.orders import Start, read_params, read_start
-from rokuga.capture.recording import TICK_SECONDS, Recording
+from rokuga.capture.recording import Recording
 from rokuga.errors import RokugaError, RoomError
 from rokuga.folders import Generation
 from rokuga.journal.records import End, RoomEvent, Tick
@@ -220,8 +220,7 @@ class Capture:
 
     async def _media_ticks(self, recording: Recording) -> None:
         while True:
-            await asyncio.sleep(TICK_SECONDS)
-            recording.tick()
+            await asyncio.sleep(recording.tick())
 
     async def _seconds(self, recording: Recording, journal: JournalWriter) -> None:
         """What needs no haste: ticks in the journal, the flow event, the room that stays empty."""

@@ -17,7 +17,10 @@ from rokuga.journal.writer import JournalWriter
 from rokuga.room.protocol import Gone, Room, RoomChange, Stream
 from rokuga.room.select import select
 
-TICK_SECONDS = 0.02
+TICK_SECONDS = 0.05
+"""A recorder needs no low latency, and each wake-up costs as much as several packets."""
+REPAIR_TICK_SECONDS = 0.02
+"""While a packet is missing: it is to be asked for in time."""
 FLOW_NS = 5_000_000_000
 """No packet of any track for so long: no media flows."""
 CLOSE_SECONDS = 3.0
@@ -61,12 +64,16 @@ class Recording:
         self._adjust()
         return at
 
-    def tick(self) -> None:
-        """Every TICK_SECONDS."""
+    def tick(self) -> float:
+        """Take in what has come and send what is due; the answer is in how many seconds to do so again."""
+        pause = TICK_SECONDS
         for receiver in list(self._receivers.values()):
             receiver.tick()
             for track in receiver.tracks:
                 self._last_packet_ns = max(self._last_packet_ns, track.last_arrival_ns)
+                if track.repairing:
+                    pause = REPAIR_TICK_SECONDS
+        return pause
 
     def flows(self, now_ns: int) -> bool:
         """Whether a media packet came within the last 5 s."""

@@ -17,7 +17,7 @@ NOT_YET = 428
 
 
 class Receiver:
-    """Owns one stream from being wanted to being not. ``start``, then ``tick`` every 20 ms, ``update``, ``end``.
+    """Owns one stream from being wanted to being not. ``start``, then ``tick`` again and again, ``update``, ``end``.
 
     Whatever fails in it is logged, ends its tracks with the cause link-lost, and is tried again; nothing reaches other streams.
     """

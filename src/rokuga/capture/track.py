@@ -84,6 +84,11 @@ class Track:
         return self._number
 
     @property
+    def repairing(self) -> bool:
+        """Whether packets wait for one that is missing."""
+        return self._buffer.held > 0
+
+    @property
     def counters(self) -> dict[str, int]:
         """What the buffer counted, and frames."""
         c = self._buffer.counters
