@@ -37,9 +37,10 @@ $(STAMP): requirements.lock pyproject.toml | system
 demo: setup
 	@$(BIN)/rokuga demo $(ARGS)
 
-# Pure tests in parallel, then the ones that drive the running system, one after the other.
+# Pure tests, then those that drive real parts, two files at a time (most of their time is waiting), then those that judge times.
 test: setup-test check
-	$(BIN)/python -m pytest -m "live" --durations=15
+	$(BIN)/python -m pytest -m "live and not alone" -n 2 --dist loadfile -q --durations=10
+	$(BIN)/python -m pytest -m "live and alone" -q --durations=10
 
 check: setup
 	$(BIN)/ruff format --check src tests bench

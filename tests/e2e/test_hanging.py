@@ -19,7 +19,7 @@ from tests.kit.receiver import Receiver
 from tests.kit.room_user import room_user
 from tests.kit.running import Running, until
 
-pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 LIMIT = 6.0
 MAX_TASKS = 2

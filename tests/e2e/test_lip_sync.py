@@ -11,7 +11,7 @@ from tests.kit.people import person, prepare
 from tests.kit.receiver import Receiver
 from tests.kit.running import Running
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(300)]
 
 MEAN, DEVIATION = 0.040, 0.010
 SECONDS = 70

@@ -18,7 +18,7 @@ from tests.kit.people import clip, screen
 from tests.kit.receiver import Receiver
 from tests.kit.running import Running, until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(300)]
 
 ROOM = "scripted"
 PLAN = [
