@@ -13,7 +13,7 @@ SILENT = 0.005
 TOLERANCE = 0.10
 AAC_SAMPLES = 1024
 EDGE = 2
-"""Pictures or AAC frames that may be more or less at the ends."""
+"""Pictures or AAC frames that may be more or less than a track's times say."""
 SAMPLE = 13
 """Each 13th sample tells sound from silence as well as all do."""
 
@@ -87,13 +87,13 @@ def join(files: list[Path], target: Path) -> list[Path]:
     return [target] if files else []
 
 
-def judge(found: Recorded, least_seconds: float, frame_rate: float, bit_rate: float) -> list[str]:
+def judge(found: Recorded, least_seconds: float, frame_rate: float, bit_rate: float, edge: int = EDGE) -> list[str]:
     """What is wrong with it; empty if nothing is. ``bit_rate`` in kb/s, 0: any."""
     problems = list(found.problems)
     if found.seconds < least_seconds:
         problems.append(f"lasts {found.seconds:.1f} s, not {least_seconds:.0f} s")
     wanted = found.seconds * frame_rate
-    if abs(found.frames - wanted) > EDGE:
+    if abs(found.frames - wanted) > edge:
         problems.append(f"{found.frames} frames in {found.seconds:.2f} s, not {wanted:.0f}")
     if bit_rate and abs(found.rate / bit_rate - 1) > TOLERANCE:
         problems.append(f"{found.rate:.0f} kb/s, not {bit_rate:.0f}")
