@@ -159,8 +159,11 @@ class Capture:
             if not failed:
                 await self._hold(link)
         except LinkError as error:
-            self._log.error("capture does not obey", error=str(error))
-            if not link.closed.is_set():
+            if link.closed.is_set():
+                # It ended while we asked; its exit code tells below whether that was in order.
+                self._log.info("capture ended before it answered", error=str(error))
+            else:
+                self._log.error("capture does not obey", error=str(error))
                 kill(folder, CAPTURE)
         finally:
             reading.cancel()
