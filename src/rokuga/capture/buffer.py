@@ -126,6 +126,9 @@ class ReceiveBuffer:
         """A packet of the media SSRC."""
         if self._next is None:
             self._begin(packet.sequence, packet.timestamp)
+        if self._next == self._highest + 1 and packet.sequence == self._next & 0xFFFF:
+            self._pass(packet, arrival_ns)
+            return
         sequence = self._highest + _signed(packet.sequence - self._highest, 16)
         if abs(sequence - self._highest) > MAX_JUMP:
             self._jump(packet, arrival_ns)
@@ -178,6 +181,22 @@ class ReceiveBuffer:
         self._next = self._first = sequence
         self._highest = sequence - 1
         self._timestamp = timestamp
+
+    def _pass(self, packet: RtpPacket, arrival_ns: int) -> None:
+        """Nothing is missing, and this is the next one, as nearly all are: no need to look anything up."""
+        assert self._next is not None
+        self._suspect = None
+        self._highest = self._next
+        self._next += 1
+        self._timestamp += _signed(packet.timestamp - self._timestamp, 32)
+        self._arrival_ns = arrival_ns
+        payload = packet.payload
+        if payload:
+            self._ready.append(Packet(self._highest, self._timestamp, packet.marker, payload, arrival_ns))
+        else:
+            self.counters.empty += 1
+        self.counters.received += 1
+        self.counters.bytes += len(payload)
 
     def _insert(self, sequence: int, packet: RtpPacket, payload: bytes, arrival_ns: int) -> None:
         assert self._next is not None

@@ -43,8 +43,10 @@ class PictureDepacketizer(ABC):
             out += self._begin(packet)
         self._gap.clear()
         self._last_sequence = packet.sequence
-        self._first_arrival = min(self._first_arrival, packet.arrival_ns)
-        self._last_arrival = max(self._last_arrival, packet.arrival_ns)
+        if packet.arrival_ns > self._last_arrival:
+            self._last_arrival = packet.arrival_ns
+        elif packet.arrival_ns < self._first_arrival:
+            self._first_arrival = packet.arrival_ns
         if not (self._useless or self._broken):
             try:
                 self._add(packet.payload)

@@ -96,7 +96,8 @@ class Track:
 
     def rtp(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
-        self.last_arrival_ns = max(self.last_arrival_ns, arrival_ns)
+        if arrival_ns > self.last_arrival_ns:
+            self.last_arrival_ns = arrival_ns
         self._buffer.push(packet, arrival_ns)
 
     def rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
