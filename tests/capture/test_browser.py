@@ -10,7 +10,7 @@ import pytest
 from av.audio.codeccontext import AudioCodecContext
 
 from rokuga.embedded import EmbeddedJanus
-from rokuga.journal.records import Frame, KeyframeAsked, Loss, TrackOpened
+from rokuga.journal.records import Frame, KeyframeAsked, TrackOpened
 from tests.capture.kit import CaptureProcess, Journal
 from tests.capture.pictures import decode
 from tests.kit.browser import chromium
@@ -40,7 +40,7 @@ async def test_each_codec_of_a_browser_is_captured(janus: EmbeddedJanus, tmp_pat
         await asyncio.sleep(3)
         await capture.stop()
     journal = capture.journal()
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
     for codec, audio in AUDIO.items():
         video = journal.track(f"user-{codec}", "video")
         assert (video.codec, video.clock_rate) == (codec, 90_000)
@@ -62,7 +62,7 @@ async def test_scalable_video_of_a_browser_is_captured_with_all_its_layers(janus
         await capture.until_journal(lambda j: all(j.tracks(c, "video") and len(j.frames(j.track(c, "video"))) > 60 for c in modes), 60)
         await capture.stop()
     journal = capture.journal()
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
     for codec in modes:
         frames = [data for _, data in journal.frames(journal.track(codec, "video"))]
         sizes = decode(decoders[codec], frames)

@@ -11,7 +11,7 @@ from rokuga import clock
 from rokuga.config import Janus
 from rokuga.control.model import Lists
 from rokuga.embedded import EmbeddedJanus
-from rokuga.journal.records import End, Frame, Loss, Params, RoomEvent, Tick, TrackClosed
+from rokuga.journal.records import End, Frame, Params, RoomEvent, Tick, TrackClosed
 from rokuga.publish import Clip, Publisher
 from rokuga.room.session import open_session
 from tests.capture.kit import PARAMS, CaptureProcess, place_in, until
@@ -53,7 +53,7 @@ async def test_two_users_arrive_complete_in_order_and_byte_for_byte(janus: Embed
     assert records[0] == Params(1, journal.of(Params)[0].params)
     assert records[-1] == End(0, "deleted")
     assert [r for r in records if isinstance(r, RoomEvent)] == [RoomEvent("joined", "alice", 0), RoomEvent("joined", "bob", 1)]
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
     ticks = [e for e in journal.entries if isinstance(e.record, Tick)]
     assert sum(t.record.utc_ns > 0 for t in ticks if isinstance(t.record, Tick)) >= 1
     gaps = [(b.monotonic_ns - a.monotonic_ns) / 1e9 for a, b in itertools.pairwise(ticks)]
@@ -124,7 +124,7 @@ async def test_modify_touches_only_the_streams_that_it_adds_or_removes(janus: Em
     assert place_in(alice.sent["video"], journal.frames(video_again), True) is not None
     assert journal.closed(video) == "unsubscribed"
     assert [journal.closed(t) for t in journal.tracks("bob", "video")] == ["unsubscribed", "end"]
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
 
 
 async def test_a_camera_that_is_off_for_a_while_keeps_its_track(janus: EmbeddedJanus, clips: Clips, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_a_camera_that_is_off_for_a_while_keeps_its_track(janus: EmbeddedJ
     frames = journal.frames(journal.track("alice", "video"))
     assert place_in(alice.sent["video"], frames, True) is not None
     assert max(b.rtp_time - a.rtp_time for (a, _), (b, _) in itertools.pairwise(frames)) > 1.5 * 90_000
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
 
 
 async def test_an_empty_room_ends_the_recording(janus: EmbeddedJanus, clips: Clips, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from rokuga.config import Janus
 from rokuga.embedded import EmbeddedJanus
-from rokuga.journal.records import KeyframeAsked, Loss
+from rokuga.journal.records import KeyframeAsked
 from rokuga.publish import Clip, Publisher, Unit, generate, look_of
 from tests.capture.accounting import Account, account
 from tests.capture.kit import CaptureProcess, Journal
@@ -116,7 +116,7 @@ async def test_what_can_be_repaired_is_complete(name: str, clip: Clip, tmp_path:
         await asyncio.sleep(9)
         assert s.network.down.impairment.counts[happened] - before > 20
         journal, audio, video = await s.accounts()
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
     assert (audio.recorded, video.recorded) == (audio.published, video.published)
     for each in (audio, video):
         assert each.first - each.wire[0].time < 0.1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rokuga.embedded import EmbeddedJanus
-from rokuga.journal.records import Frame, Loss
+from rokuga.journal.records import Frame
 from tests.capture.kit import CaptureProcess, Journal
 from tests.capture.pictures import decode
 from tests.kit.browser import SIMULCAST, chromium
@@ -43,7 +43,7 @@ async def test_the_highest_layer_that_flows_is_captured(janus: EmbeddedJanus, tm
             await until_shown(size)
         await capture.stop()
     journal = capture.journal()
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
     for codec in CODECS:
         video = journal.frames(journal.track(codec, "video"))
         assert len(decode(codec, [data for _, data in video])) == len(video), "each picture can be decoded"

@@ -56,7 +56,7 @@ async def test_losses_are_repaired_from_the_first_packet_on(janus: EmbeddedJanus
     assert totals["lost"] == 0
     assert totals["repaired"] > 60
     journal = Journal(tmp_path / "j")
-    assert journal.of(Loss) == []
+    assert journal.losses() == []
     for kind in ("audio", "video"):
         frames = journal.frames(journal.track("alice", kind))
         assert len(frames) > (400 if kind == "audio" else 120)

@@ -9,7 +9,7 @@ from rokuga.control.model import Lists
 from tests.control.scripted_node import ScriptedNode
 from tests.control.system import CALLBACK_KEY, SECRETS, System, until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 
 async def test_temporal_dies_and_nothing_is_lost(tmp_path: Path) -> None:
