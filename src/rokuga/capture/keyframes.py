@@ -62,7 +62,9 @@ class KeyframeAsker:
         if reason is None:
             return None
         if self._asked is not None:
-            if now_ns - self._asked < min(LEAST_NS << min(max(self._unanswered - 2, 0), 5), MOST_NS):
+            # Who never answered is asked less and less, but a picture that is broken now is worth a request a second.
+            patience = LEAST_NS if reason == "loss" else min(LEAST_NS << min(max(self._unanswered - 2, 0), 5), MOST_NS)
+            if now_ns - self._asked < patience:
                 return None
             if self._keyframe < self._asked:
                 self._unanswered += 1
