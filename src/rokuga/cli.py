@@ -49,6 +49,16 @@ def _load(config: Path | None, data: Path, role: str) -> "Config":
         _refuse([f"--data: {error}"])
 
 
+def _leave(code: int) -> NoReturn:
+    """End now. Temporal's client leaves threads that may call into an interpreter that is taken down, which aborts it."""
+    import logging
+
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 @app.command()
 def up(config: ConfigOption = None, data: DataOption = DATA) -> None:
     """Run everything on this machine in the foreground; prints "ready URL" when the API answers."""
@@ -79,7 +89,7 @@ def up(config: ConfigOption = None, data: DataOption = DATA) -> None:
         code = 1
     finally:
         os.close(held)
-    raise typer.Exit(code)
+    _leave(code)
 
 
 def _role(name: str, config: Path | None, data: Path, effective: int | None) -> None:
@@ -105,6 +115,7 @@ def _role(name: str, config: Path | None, data: Path, effective: int | None) -> 
     logger = structlog.get_logger(__name__)
     try:
         asyncio.run(until_signal(ROLES[name](loaded, data)))
+        _leave(0)
     except ConfigError as error:
         _refuse(error.problems)
     except Exception:
@@ -221,7 +232,7 @@ def demo(
 
     from rokuga.demo.run import demo as show
 
-    raise typer.Exit(asyncio.run(show(data, seconds, keep)))
+    _leave(asyncio.run(show(data, seconds, keep)))
 
 
 @app.command()

@@ -28,6 +28,7 @@ RESTART_SECONDS = 1.0
 READY_SECONDS = 60.0
 NODE_EXTRA_SECONDS = 15.0
 """Beside ``recorder.shutdown_seconds``: leaving the rooms and closing the last segments."""
+CALLBACK_SECONDS = 2.0
 STOP_ORDER = ("node", "api", "control", "janus", "temporal")
 
 S = TypeVar("S", Janus, Temporal)
@@ -210,6 +211,9 @@ class Supervisor:
         for name in STOP_ORDER:
             if name in self._parts:
                 await self._parts[name].child.stop()
+                if name == "node":
+                    # Its last reports become callbacks: they get the time to go out now rather than at the next start.
+                    await asyncio.sleep(CALLBACK_SECONDS)
                 _log.info("stopped", part=name)
         (self._data / running.RUN_FILE).unlink(missing_ok=True)
 
