@@ -46,7 +46,7 @@ check: setup
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not live" -n 2 -q
+	$(BIN)/python -m pytest -m "not live" -n 4 -q
 
 # What a recorded user costs, beside GStreamer and Janus' own recording: about an hour; ARGS="--users 10" for one number of users.
 bench-single: setup
