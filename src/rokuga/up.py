@@ -28,7 +28,6 @@ RESTART_SECONDS = 1.0
 READY_SECONDS = 60.0
 NODE_EXTRA_SECONDS = 15.0
 """Beside ``recorder.shutdown_seconds``: leaving the rooms and closing the last segments."""
-CALLBACK_SECONDS = 2.0
 STOP_ORDER = ("node", "api", "control", "janus", "temporal")
 
 S = TypeVar("S", Janus, Temporal)
@@ -204,16 +203,13 @@ class Supervisor:
         running.write(self._data, facts)
 
     async def _end(self) -> None:
-        """In order: first the node, so that recordings end and upload while the rest still answers."""
+        """In order: first the node, so that recordings end and upload while the rest still answers; control sends their last callbacks."""
         for task in self._keepers:
             task.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         for name in STOP_ORDER:
             if name in self._parts:
                 await self._parts[name].child.stop()
-                if name == "node":
-                    # Its last reports become callbacks: they get the time to go out now rather than at the next start.
-                    await asyncio.sleep(CALLBACK_SECONDS)
                 _log.info("stopped", part=name)
         (self._data / running.RUN_FILE).unlink(missing_ok=True)
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,14 +60,7 @@ class Journal:
         return [record for record in self.records if isinstance(record, kind)]
 
     def losses(self) -> list[Loss]:
-        """All but pictures that were still coming in when their track was closed."""
-        records = self.records
-        ended = [
-            record
-            for record, following in pairwise(records)
-            if isinstance(record, Loss) and record.cause == "incomplete" and following == TrackClosed(record.track, "end")
-        ]
-        return [loss for loss in self.of(Loss) if loss not in ended]
+        return self.of(Loss)
 
     def tracks(self, user: str, kind: str, media: str = "main") -> list[TrackOpened]:
         return [t for t in self.of(TrackOpened) if (t.user_id, t.kind, t.media_id) == (user, kind, media)]

@@ -346,3 +346,17 @@ async def test_a_create_that_answered_an_error_is_undone(system: System) -> None
         await until(lambda: not node.holding, 20, "no recorder left")
     # The limit is one: both slots are free.
     await system.tasks.create(system.task(app, Timing(place=0.1)), 1, 72)
+
+
+async def test_a_worker_that_ends_sends_first_what_can_be_sent(system: System) -> None:
+    app = system.app()
+    task = system.task(app)
+    async with ScriptedNode(system.client, "last") as node:
+        await system.tasks.create(task, 10, 72)
+        await system.events(app, 301)
+        await system.tasks.stop(app, task.task_id, "r")
+        await until(lambda: (task.task_id, 0) not in node.holding, 15, "drained")
+        await system.stop_worker()
+        assert system.receiver.types(f"/{app}") == [301, 302, 305]
+        system.start_worker()
+        await system.events(app, 305)

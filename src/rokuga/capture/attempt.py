@@ -146,7 +146,7 @@ class Attempt:
         track = self.tracks.pop(mid)
         self._ssrcs = {ssrc: entry for ssrc, entry in self._ssrcs.items() if entry[0] is not track}
         try:
-            track.flush()
+            track.flush(cause)
         except Exception as error:  # noqa: BLE001 what is held is not worth more than the record that the track is over
             self._log.error("a track's end is lost", track=track.number, exc_info=error)
         track.close(cause)

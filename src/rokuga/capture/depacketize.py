@@ -5,6 +5,9 @@ from typing import NamedTuple, Protocol
 
 from rokuga.capture.buffer import Lost, Packet
 
+INCOMPLETE = "incomplete"
+"""Cause of a loss: a picture whose packets all came, as far as anybody knows, and that is not whole."""
+
 
 class AccessUnit(NamedTuple):
     """One whole picture or audio packet; arrivals are those of its earliest and its latest packet."""

@@ -17,6 +17,8 @@ PAUSE_NS = SECOND
 """Packets that come after so long a silence are a camera that was off: its encoder may go on without a keyframe."""
 ANSWER_NS = 3 * SECOND // 2
 LEAST_NS = SECOND
+BROKEN_NS = SECOND // 2
+"""A picture that is broken now is worth asking for twice a second, whoever did not answer before: the request may be lost, too."""
 MOST_NS = 30 * SECOND
 
 
@@ -62,8 +64,8 @@ class KeyframeAsker:
         if reason is None:
             return None
         if self._asked is not None:
-            # Who never answered is asked less and less, but a picture that is broken now is worth a request a second.
-            patience = LEAST_NS if reason == "loss" else min(LEAST_NS << min(max(self._unanswered - 2, 0), 5), MOST_NS)
+            # Who never answered is asked less and less.
+            patience = BROKEN_NS if reason == "loss" else min(LEAST_NS << min(max(self._unanswered - 2, 0), 5), MOST_NS)
             if now_ns - self._asked < patience:
                 return None
             if self._keyframe < self._asked:

@@ -276,6 +276,7 @@ class Capture:
         version = int(message["version"])
         if version > self._recording.version and not self._stop.done():
             self._applied_ns = self._recording.apply(read_params(message["params"]), version) - self._journal.epoch_ns
+            self._journal.flush()  # who is told that it holds may look, and a killed process must not forget it
         return {"ok": True, "media_ns": self._applied_ns, "version": self._recording.version}
 
     def _status(self) -> ipc.Message:

@@ -6,7 +6,7 @@ A new timestamp begins a picture, the marker ends it. A picture in which a packe
 from abc import ABC, abstractmethod
 
 from rokuga.capture.buffer import Lost, Packet
-from rokuga.capture.depacketize import AccessUnit, Output, Spoiled, cause_of
+from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, Output, Spoiled, cause_of
 from rokuga.capture.rtp import MalformedPacket
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -106,7 +106,7 @@ class PictureDepacketizer(ABC):
         if self._useless:
             return []
         if self._broken or not self._finish():
-            return [Spoiled(self._first_sequence, self._last_sequence, self._rtp_time, "incomplete")]
+            return [Spoiled(self._first_sequence, self._last_sequence, self._rtp_time, INCOMPLETE)]
         return [AccessUnit(self._rtp_time, self._first_arrival, self._last_arrival, self._keyframe, bytes(self._data))]
 
     def _limit(self, size: int) -> None:

@@ -10,7 +10,7 @@ from aiortc import RTCCertificate
 from rokuga.capture import rtcp
 from rokuga.capture.av1 import Av1Depacketizer
 from rokuga.capture.buffer import Event, Lost, ReceiveBuffer, Restarted
-from rokuga.capture.depacketize import AccessUnit, AudioDepacketizer, Depacketizer, Output
+from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, AudioDepacketizer, Depacketizer, Output
 from rokuga.capture.h264 import H264Depacketizer
 from rokuga.capture.keyframes import KeyframeAsker
 from rokuga.capture.rtp import RtpPacket
@@ -28,6 +28,8 @@ LAYER_LATE_NS = 300_000_000
 """A layer begins with a keyframe; where none is seen within this time, it came too long before we were told."""
 DOUBT_NS = 500_000_000
 """A hole this old has been asked for in vain more than twice. If it stays, the keyframe that ends the damage is on its way."""
+OUR_CHOICE = ("end", "unsubscribed")
+"""Causes of a track's end that have nothing to do with its publisher: a picture that is still coming in is not recorded, and not lost."""
 NACKS = 256
 """so many in a datagram, which is 1036 bytes if no two of them are near each other"""
 DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {
@@ -131,10 +133,13 @@ class Track:
                 datagrams.append(rtcp.pli(self.own_ssrc, self.media.ssrc))
         return datagrams
 
-    def flush(self) -> None:
-        """Journal what is held, with its holes given up."""
+    def flush(self, cause: str) -> None:
+        """Journal what is held, with its holes given up. ``cause``: why the track ends."""
         self._journal_events(self._buffer.flush())
-        self._journal_output(self._depacketizer.flush())
+        rest = self._depacketizer.flush()
+        if cause in OUR_CHOICE:
+            rest = [item for item in rest if isinstance(item, AccessUnit) or item.cause != INCOMPLETE]
+        self._journal_output(rest)
 
     def close(self, cause: str) -> None:
         """Close the journal track."""

@@ -43,7 +43,7 @@ class ModifyOrder:
 
 @workflow.defn
 class TaskWorkflow:
-    """Updates ``modify`` and ``stop``, signals ``report`` (nodes), ``recorder`` and ``late``, query ``describe``."""
+    """Updates ``modify`` and ``stop``, signals ``report`` (nodes), ``recorder`` and ``late``, queries ``describe`` and ``busy``."""
 
     @workflow.init
     def __init__(self, task: TaskInput) -> None:
@@ -59,6 +59,11 @@ class TaskWorkflow:
     def describe(self) -> Description:
         """What DescribeCloudRecording tells."""
         return self._state.describe(self._task.params, self._task.expires_ms)
+
+    @workflow.query
+    def busy(self) -> bool:
+        """Whether something can be done now, without waiting for anybody."""
+        return self._todo() is not None
 
     @workflow.update
     async def modify(self, order: ModifyOrder) -> int:

@@ -1,5 +1,6 @@
 """The process that decides: all control workflows and their short activities. It never supervises media."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from rokuga.control.app import AppWorkflow, Census
 from rokuga.control.late import LateWorkflow
 from rokuga.control.model import CONTROL_QUEUE
 from rokuga.control.recorder import RecorderWorkflow
+from rokuga.control.settle import settle
 from rokuga.control.task import TaskWorkflow
 from rokuga.deliver.callback import CallbackWorkflow
 from rokuga.deliver.post import Poster
@@ -34,7 +36,7 @@ def runner() -> SandboxedWorkflowRunner:
 
 
 async def run_worker(config: Config, client: Client) -> None:
-    """Poll CONTROL_QUEUE until cancelled. Raises RuntimeError if Temporal refuses for good."""
+    """Poll CONTROL_QUEUE until cancelled, and then until nothing can be done at once. Raises RuntimeError if Temporal refuses for good."""
     async with Poster(config) as poster:
         worker = Worker(
             client,
@@ -46,4 +48,12 @@ async def run_worker(config: Config, client: Client) -> None:
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
             graceful_shutdown_timeout=timedelta(seconds=5),
         )
-        await worker.run()
+        polling = asyncio.create_task(worker.run())
+        try:
+            await asyncio.shield(polling)
+        except asyncio.CancelledError:
+            await settle(client)
+            raise
+        finally:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)

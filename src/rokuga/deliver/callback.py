@@ -61,13 +61,18 @@ class Leave:
 
 @workflow.defn
 class CallbackWorkflow:
-    """See the module. Signals: ``enqueue``, ``join``, ``leave``."""
+    """See the module. Signals: ``enqueue``, ``join``, ``leave``; query ``busy``."""
 
     @workflow.init
     def __init__(self, given: CallbackInput) -> None:
         self._given = given
         self._state = CallbackState(list(given.owners)) if given.state is None else value_to_type(CallbackState, given.state)
         self._news = False
+
+    @workflow.query
+    def busy(self) -> bool:
+        """Whether an event is being posted or is to be posted now; those that wait for their next try do not count."""
+        return self._state.queue.due(self._now()) is not None
 
     @workflow.signal
     def enqueue(self, events: list[Event]) -> None:

@@ -1,4 +1,4 @@
-"""Which frame is marked as the first of another simulcast layer."""
+"""What a track says of its frames: which is the first of another simulcast layer, and which is lost at its end."""
 
 from collections import Counter
 from pathlib import Path
@@ -21,16 +21,20 @@ IDR = b"\x78\x00\x02\x67\x42\x00\x03\x65\x88\x80"
 SLICE = b"\x41\x9a\x00"
 
 
+def make_track(writer: JournalWriter) -> Track:
+    codec = Codec(107, "h264", 90_000)
+    media = Media("1", "video", "UDP/TLS/RTP/SAVPF", True, (codec,), ssrc=7)
+    setting = Setting(writer, RTCCertificate.generateCertificate(), 10, Counter(), structlog.get_logger())
+    return Track(setting, Stream("alice", "main", "alice", 0, None, None), media, codec, 8, setting.log)
+
+
 def marked(folder: Path, told_ms: list[int], keys: set[int], held: bool = False) -> list[int]:
     """The numbers of the frames that are marked, of 30 that come every 100 ms.
 
     ``told_ms``: when we are told of a layer; ``keys``: numbers of keyframes; ``held``: all wait for a hole in front of them.
     """
     writer = JournalWriter(folder, "task", 0)
-    codec = Codec(107, "h264", 90_000)
-    media = Media("1", "video", "UDP/TLS/RTP/SAVPF", True, (codec,), ssrc=7)
-    setting = Setting(writer, RTCCertificate.generateCertificate(), 10, Counter(), structlog.get_logger())
-    track = Track(setting, Stream("alice", "main", "alice", 0, None, None), media, codec, 8, setting.log)
+    track = make_track(writer)
     told = list(told_ms)
     for number in range(30):
         now = number * EVERY_MS
@@ -39,7 +43,7 @@ def marked(folder: Path, told_ms: list[int], keys: set[int], held: bool = False)
         if not (held and number == 1):
             track.rtp(RtpPacket(7, 107, number + 1, number * 9000, True, IDR if number in keys else SLICE), now * MS)
         track.tick(now * MS, now * MS)
-    track.flush()
+    track.flush("left")
     writer.close()
     frames = Journal(folder).frames(Journal(folder).tracks("alice", "video")[0])
     return [frame.rtp_time // 9000 for frame, _ in frames if frame.switched]
@@ -63,3 +67,17 @@ def test_the_mark_is_on_the_new_layers_first_frame(tmp_path: Path, told_ms: list
 
 def test_frames_that_waited_for_a_repair_are_told_apart_by_when_they_came(tmp_path: Path) -> None:
     assert marked(tmp_path / "j", [950], {0, 5, 10}, held=True) == [10]
+
+
+@pytest.mark.parametrize(("cause", "lost"), [("left", 1), ("link-lost", 1), ("end", 0), ("unsubscribed", 0)])
+def test_a_picture_that_we_do_not_wait_for_is_no_loss(tmp_path: Path, cause: str, lost: int) -> None:
+    writer = JournalWriter(tmp_path, "task", 0)
+    track = make_track(writer)
+    for sequence, rtp_time, ends in [(1, 0, True), (2, 9000, False)]:
+        track.rtp(RtpPacket(7, 107, sequence, rtp_time, ends, IDR), 0)
+    track.tick(0, 0)
+    track.flush(cause)
+    writer.close()
+    journal = Journal(tmp_path)
+    assert len(journal.payloads) == 1
+    assert [loss.cause for loss in journal.losses()] == ["incomplete"] * lost
