@@ -9,7 +9,7 @@ from typing import Self
 from zlib import crc32
 
 from rokuga.errors import DamagedHeader, JournalError
-from rokuga.journal.records import FRAME_HEAD, HEAD, MAX_BODY, FileHeader, Frame, Record, TrackOpened, decode
+from rokuga.journal.records import FRAME_HEAD, HEAD, MAX_BODY, TYPE_MASK, FileHeader, Frame, Record, TrackOpened, decode
 
 CHUNK = 1024 * 1024
 
@@ -182,7 +182,7 @@ class JournalReader:
                     body = buffer[at + HEAD.size : end]
                     if crc32(body, crc32(buffer[at + 8 : at + HEAD.size])) != crc:
                         return "wrong checksum"
-                    if kind == Frame.type and length >= FRAME_HEAD.size:
+                    if kind & TYPE_MASK == Frame.type and length >= FRAME_HEAD.size:
                         payload = length - FRAME_HEAD.size
                         record: Record | None = decode(kind, flags, track, body[: FRAME_HEAD.size])
                     else:

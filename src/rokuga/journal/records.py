@@ -5,7 +5,8 @@ A file is a header followed by records; all numbers are little-endian::
     file header  8s magic | u16 format version | u16 length of JSON | JSON (FileHeader's fields)
     record       u32 length of body | u32 CRC-32 of all that follows | u8 type | u8 flags | u16 track | i64 monotonic ns | body
 
-The upper six bits of the flags are the track's bits 16 to 21: recordings of days may have more than 65,535 tracks.
+The upper six bits of the flags are the track's bits 16 to 21: recordings of days may have more than 65,535 tracks. The upper three
+bits of a frame's type are its orientation; in all other records they are 0.
 ``monotonic ns`` is the moment of appending. A frame's arrivals are in its body.
 """
 
@@ -29,6 +30,9 @@ FLAG_KEYFRAME = 1
 FLAG_SWITCHED = 2
 TRACK_SHIFT = 2
 """where in the flags the track's upper bits begin"""
+TYPE_MASK = 0x1F
+ORIENTATION_SHIFT = 5
+"""where in a frame's type its orientation begins"""
 
 Kind = Literal["audio", "video"]
 
@@ -111,6 +115,9 @@ class Frame:
     ``rtp_time`` is unwrapped, in units of the track's clock rate. Arrivals are monotonic ns of its first and last packet.
     ``switched``: the first of another simulcast layer. The server sends it as if one source went on, but its RTP times fit those
     before only roughly.
+
+    ``orientation``: what a receiver has to do with the picture before it shows it, coded as TS 26.114 §7.4.5 does (without the camera
+    bit). Bit 2: mirror it, left to right; then bits 1 and 0: so many quarter turns clockwise. 0: it is upright.
     """
 
     type: ClassVar[int] = 3
@@ -121,6 +128,7 @@ class Frame:
     keyframe: bool
     data: bytes = field(repr=False)
     switched: bool = False
+    orientation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,16 +203,17 @@ _JSON_RECORDS: dict[int, type[Any]] = {r.type: r for r in (TrackOpened, TrackClo
 
 def encode(record: Record, monotonic_ns: int) -> bytes:
     """The record as bytes, head and body."""
-    flags = 0
+    flags, kind = 0, record.type
     if isinstance(record, Frame):
         flags = (FLAG_KEYFRAME if record.keyframe else 0) | (FLAG_SWITCHED if record.switched else 0)
         body = FRAME_HEAD.pack(record.rtp_time, record.first_arrival_ns, record.last_arrival_ns) + record.data
         track = record.track
+        kind |= record.orientation << ORIENTATION_SHIFT
     else:
         fields = asdict(record)
         track = fields.pop("track", 0)
         body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
-    rest = struct.pack("<BBHq", record.type, flags | track >> 16 << TRACK_SHIFT, track & 0xFFFF, monotonic_ns)
+    rest = struct.pack("<BBHq", kind, flags | track >> 16 << TRACK_SHIFT, track & 0xFFFF, monotonic_ns)
     return struct.pack("<II", len(body), crc32(body, crc32(rest))) + rest + body
 
 
@@ -212,10 +221,10 @@ def decode(kind: int, flags: int, track: int, body: bytes) -> Record | None:
     """The record in ``body``; None for a type that this version does not know. Raises JournalError if it is damaged."""
     track |= flags >> TRACK_SHIFT << 16
     try:
-        if kind == Frame.type:
+        if kind & TYPE_MASK == Frame.type:
             rtp_time, first, last = FRAME_HEAD.unpack_from(body)
-            data = body[FRAME_HEAD.size :]
-            return Frame(track, rtp_time, first, last, bool(flags & FLAG_KEYFRAME), data, bool(flags & FLAG_SWITCHED))
+            key, switched = bool(flags & FLAG_KEYFRAME), bool(flags & FLAG_SWITCHED)
+            return Frame(track, rtp_time, first, last, key, body[FRAME_HEAD.size :], switched, kind >> ORIENTATION_SHIFT)
         made = _JSON_RECORDS.get(kind)
         if made is None:
             return None
