@@ -12,7 +12,7 @@ from rokuga.capture import picture, rtcp
 from rokuga.capture.buffer import Lost, Packet, ReceiveBuffer, Restarted
 from rokuga.capture.depacketize import AccessUnit, Depacketizer, Output, Spoiled
 from rokuga.capture.picture import MAX_GAPS
-from rokuga.capture.rtp import MalformedPacket, RtpPacket, parse
+from rokuga.capture.rtp import MARKER, ORIENTED, MalformedPacket, RtpPacket, parse
 from rokuga.capture.sdp import SdpError, make_answer, parse_offer
 from rokuga.capture.track import DEPACKETIZERS
 from tests.capture.packets import av1, obus, vp8, vp9
@@ -84,6 +84,7 @@ def check(codec: str, out: Output) -> None:
             continue
         assert item.data
         assert item.first_arrival_ns <= item.last_arrival_ns
+        assert 0 <= item.orientation <= 7
         match codec:
             case "h264":
                 assert item.data.startswith(b"\0\0\0\1")
@@ -103,7 +104,7 @@ packets = st.builds(
     payload_type=st.just(96),
     sequence=st.one_of(st.integers(0, 40), st.integers(0, 65535)),
     timestamp=st.one_of(st.integers(0, 10).map(lambda n: n * 3000), st.integers(0, 2**32 - 1)),
-    marker=st.booleans(),
+    marker=st.one_of(st.integers(0, 1), st.integers(0, 31)),
     payload=st.one_of(st.just(b""), st.binary(max_size=20)),
 )
 
@@ -205,10 +206,12 @@ def test_holes_without_end_are_told_and_forgotten(codec: str, packets_between: b
 def test_rtp_of_the_right_version_is_read_or_refused(first: int, rest: bytes) -> None:
     data = bytes((first,)) + rest
     try:
-        packet = parse(data)
+        packet = parse(data, dict.fromkeys([int.from_bytes(data[8:12], "big")], 1))
     except MalformedPacket:
         return
     assert packet.payload in data
+    assert packet.marker & MARKER == data[1] >> 7
+    assert packet.marker in range(2) or (data[0] & 0x10 and packet.marker & ORIENTED)
     assert 0 <= packet.sequence <= 0xFFFF
 
 

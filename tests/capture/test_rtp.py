@@ -3,13 +3,13 @@
 import struct
 
 import pytest
-from aiortc.rtp import RtcpPacket, RtcpPsfbPacket, RtcpRrPacket, RtcpRtpfbPacket, RtcpSenderInfo, RtcpSrPacket
+from aiortc.rtp import RtcpPacket, RtcpPsfbPacket, RtcpRrPacket, RtcpRtpfbPacket, RtcpSenderInfo, RtcpSrPacket, pack_header_extensions
 from aiortc.rtp import RtpPacket as Reference
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rokuga.capture import rtcp
-from rokuga.capture.rtp import MalformedPacket, is_rtcp, parse
+from rokuga.capture.rtp import MARKER, ORIENTED, MalformedPacket, extension, is_rtcp, parse
 
 EXTENSION = b"\x90\x60\x00\x07\x00\x00\x00\x09\x00\x00\x00\x05\xbe\xde\x00\x01\x10\xff\x00\x00payload"
 
@@ -39,6 +39,66 @@ def test_extensions_sources_and_padding_are_not_payload() -> None:
 def test_what_contradicts_itself_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedPacket):
         parse(data)
+
+
+ONE_BYTE, TWO_BYTE = 0xBEDE, 0x1000
+elements = st.lists(st.tuples(st.integers(1, 14), st.binary(min_size=1, max_size=16)), max_size=6)
+
+
+@given(elements, st.sampled_from([ONE_BYTE, TWO_BYTE, TWO_BYTE | 5]), st.integers(1, 14), st.data())
+def test_an_extension_is_found_among_others(sent: list[tuple[int, bytes]], profile: int, number: int, data: st.DataObject) -> None:
+    block = b""
+    for found, value in sent:
+        head = bytes((found << 4 | len(value) - 1,)) if profile == ONE_BYTE else bytes((found, len(value)))
+        block += bytes(data.draw(st.integers(0, 3))) + head + value
+    assert extension(profile, block, number) == next((value for found, value in sent if found == number), None)
+
+
+def test_extensions_as_another_implementation_writes_them() -> None:
+    for values in ([(3, b"\x05")], [(1, b"mid"), (3, b"\x06")], [(20, b"x" * 17), (3, b"\x07"), (2, b"")]):
+        profile, block = pack_header_extensions(values)
+        assert extension(profile, block, 3) == values[-1 if values[-1][0] == 3 else 1][1]
+        assert extension(profile, block, 4) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "block"),
+    [
+        (ONE_BYTE, b"\x31\x05"),
+        (ONE_BYTE, b"\xf0\x00\x30\x05"),
+        (ONE_BYTE, b"\x01\x00\x00\x30\x05"),
+        (TWO_BYTE, b"\x03"),
+        (TWO_BYTE, b"\x03\x02\x05"),
+        (0x2000, b"\x30\x05\x00\x00"),
+        (ONE_BYTE, b""),
+    ],
+    ids=["cut off", "behind number 15", "behind padding with a length", "no length", "cut off", "of another kind", "empty"],
+)
+def test_extensions_that_are_none_are_not_guessed_at(profile: int, block: bytes) -> None:
+    assert extension(profile, block, 3) is None
+
+
+@given(st.integers(0, 65535), st.binary(max_size=60), st.integers(1, 255))
+def test_any_extension_block_is_read(profile: int, block: bytes, number: int) -> None:
+    found = extension(profile, block, number)
+    assert found is None or found in block
+
+
+def test_the_orientation_is_read_where_the_offer_has_a_number_for_it() -> None:
+    def packet(profile: int, block: bytes, marker: int) -> bytes:
+        head = bytes((0x90, marker << 7 | 96)) + bytes(6) + (77).to_bytes(4, "big")
+        return head + struct.pack("!HH", profile, len(block) // 4) + block + b"payload"
+
+    for byte in range(16):
+        for marker in (0, MARKER):
+            for profile, block in ((ONE_BYTE, bytes((0x10, 0xFF, 0x30, byte))), (TWO_BYTE, bytes((3, 1, byte, 0)))):
+                data = packet(profile, block, marker)
+                assert parse(data, {77: 3}).marker == marker | ORIENTED | (byte & 7) << 1, "the camera bit is left out"
+                assert parse(data, {77: 3}).payload == b"payload"
+                assert [parse(data, ids).marker for ids in (None, {}, {78: 3}, {77: 4})] == [marker] * 4
+    assert parse(EXTENSION, {5: 1}).marker == ORIENTED | 7 << 1
+    with pytest.raises(MalformedPacket):
+        parse(EXTENSION[:-9], {5: 1})
 
 
 @given(st.binary(max_size=200))

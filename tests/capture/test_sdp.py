@@ -114,6 +114,45 @@ def test_lines_that_are_not_wanted_or_not_sent_are_inactive() -> None:
     assert [m.active for m in paused.media] == [True, False]
 
 
+def turning(offer: str, *lines: str, kind: str = "video") -> str:
+    """The offer with more lines in its section of that kind."""
+    head, mark, rest = offer.partition(f"m={kind}")
+    line, _, rest = rest.partition("\n")
+    return head + mark + line + "\n" + "".join(f"a={more}\n" for more in lines) + rest
+
+
+def test_the_orientation_of_phones_is_taken_where_it_is_offered() -> None:
+    offer = parse_offer(turning(OFFER, "extmap:13 urn:3gpp:video-orientation"))
+    assert [m.orientation_id for m in offer.media] == [0, 13]
+    answer = make_answer(offer, LOCAL, {"0": (111, 5), "1": (107, 6)})
+    assert "a=extmap:13 urn:3gpp:video-orientation" in section(answer, "video")
+    assert answer.count("a=extmap") == 1
+    (found,) = SessionDescription.parse(answer).media[1].rtp.headerExtensions
+    assert (found.id, found.uri) == (13, "urn:3gpp:video-orientation")
+    assert "extmap" not in make_answer(offer, LOCAL, {"0": (111, 5)}), "not where we take no video"
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("extmap:3/sendonly urn:3gpp:video-orientation", 3),
+        ("extmap:3/sendrecv urn:3gpp:video-orientation some attributes", 3),
+        ("extmap:3/recvonly urn:3gpp:video-orientation", 0),
+        ("extmap:3 urn:3gpp:video-orientation:6", 0),
+        ("extmap:0 urn:3gpp:video-orientation", 0),
+        ("extmap:4096 urn:3gpp:video-orientation", 0),
+        ("extmap:x urn:3gpp:video-orientation", 0),
+        ("extmap:", 0),
+        ("extmap", 0),
+    ],
+)
+def test_other_extensions_are_left_out_of_the_answer(line: str, number: int) -> None:
+    offer = parse_offer(turning(OFFER, line))
+    assert offer.media[1].orientation_id == number
+    assert make_answer(offer, LOCAL, {"1": (107, 6)}).count("a=extmap") == bool(number)
+    assert parse_offer(turning(OFFER, line, kind="audio")).media[0].orientation_id == 0
+
+
 def test_candidates_of_all_lines_count_once() -> None:
     other = OFFER.replace("192.0.2.2 22587 typ host\na=end-of-candidates\nm=", "192.0.2.3 1 typ host\na=end-of-candidates\nm=")
     assert len(parse_offer(other).candidates) == 2

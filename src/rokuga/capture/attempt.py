@@ -28,6 +28,8 @@ class Attempt:
         self._local: Local | None = None
         self._connected = False
         self._ssrcs: dict[int, tuple[Track, bool]] = {}
+        self._orientation_ids: dict[int, int] = {}
+        """by SSRC, see rtp.parse"""
         self._own_ssrcs: dict[str, int] = {}
         self._refused: set[str] = set()
         self._wanted = asyncio.Event()
@@ -141,10 +143,13 @@ class Attempt:
         self._ssrcs[media.ssrc] = track, False
         if media.rtx_ssrc:
             self._ssrcs[media.rtx_ssrc] = track, True
+        if media.orientation_id:
+            self._orientation_ids |= {ssrc: media.orientation_id for ssrc in (media.ssrc, media.rtx_ssrc) if ssrc}
 
     def _end_track(self, mid: str, cause: str) -> None:
         track = self.tracks.pop(mid)
         self._ssrcs = {ssrc: entry for ssrc, entry in self._ssrcs.items() if entry[0] is not track}
+        self._orientation_ids = {ssrc: number for ssrc, number in self._orientation_ids.items() if ssrc in self._ssrcs}
         try:
             track.flush(cause)
         except Exception as error:  # noqa: BLE001 what is held is not worth more than the record that the track is over
@@ -163,7 +168,7 @@ class Attempt:
                     entry[0].sender_report(report, arrival_ns)
             return
         try:
-            packet = rtp.parse(data)
+            packet = rtp.parse(data, self._orientation_ids)
             entry = self._ssrcs.get(packet.ssrc)
             if entry is None:
                 self.unknown += 1

@@ -27,11 +27,11 @@ MAX_DRIFT_SECONDS = 1.0
 
 
 class Packet(NamedTuple):
-    """A media packet in order. ``sequence`` and ``rtp_time`` are unwrapped, ``arrival_ns`` is monotonic."""
+    """A media packet in order. ``sequence`` and ``rtp_time`` are unwrapped, ``marker`` as in RtpPacket, ``arrival_ns`` is monotonic."""
 
     sequence: int
     rtp_time: int
-    marker: bool
+    marker: int
     payload: bytes
     arrival_ns: int
 

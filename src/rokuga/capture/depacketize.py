@@ -10,13 +10,14 @@ INCOMPLETE = "incomplete"
 
 
 class AccessUnit(NamedTuple):
-    """One whole picture or audio packet; arrivals are those of its earliest and its latest packet."""
+    """One whole picture or audio packet; arrivals are those of its earliest and its latest packet, ``orientation`` as in Frame."""
 
     rtp_time: int
     first_arrival_ns: int
     last_arrival_ns: int
     keyframe: bool
     data: bytes
+    orientation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

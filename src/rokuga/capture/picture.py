@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 from rokuga.capture.buffer import Lost, Packet
 from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, Output, Spoiled, cause_of
-from rokuga.capture.rtp import MalformedPacket
+from rokuga.capture.rtp import MARKER, ORIENTATION_MASK, ORIENTATION_SHIFT, ORIENTED, MalformedPacket
 
 MAX_BYTES = 8 * 1024 * 1024
 """A picture larger than this is no picture."""
@@ -33,6 +33,8 @@ class PictureDepacketizer(ABC):
         self._rtp_time = 0
         self._first_sequence = self._last_sequence = 0
         self._first_arrival = self._last_arrival = 0
+        self._orientation = 0
+        """what was told last: senders tell it with each keyframe and each picture that changes it (TS 26.114 §7.4.5)"""
 
     def push(self, packet: Packet) -> Output:
         """The next packet in order; never raises on what it holds."""
@@ -55,8 +57,12 @@ class PictureDepacketizer(ABC):
                 self.malformed += 1
                 self._broken = True
                 self._forget()
-        if packet.marker:
-            out += self._end()
+        marker = packet.marker
+        if marker:
+            if marker & ORIENTED:
+                self._orientation = marker >> ORIENTATION_SHIFT & ORIENTATION_MASK
+            if marker & MARKER:
+                out += self._end()
         return out
 
     def lost(self, lost: Lost) -> Output:
@@ -107,7 +113,8 @@ class PictureDepacketizer(ABC):
             return []
         if self._broken or not self._finish():
             return [Spoiled(self._first_sequence, self._last_sequence, self._rtp_time, INCOMPLETE)]
-        return [AccessUnit(self._rtp_time, self._first_arrival, self._last_arrival, self._keyframe, bytes(self._data))]
+        first, last = self._first_arrival, self._last_arrival
+        return [AccessUnit(self._rtp_time, first, last, self._keyframe, bytes(self._data), self._orientation)]
 
     def _limit(self, size: int) -> None:
         if size > MAX_BYTES:

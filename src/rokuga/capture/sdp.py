@@ -7,6 +7,11 @@ from rokuga.errors import RokugaError
 VIDEO_FEEDBACK = ("nack", "nack pli")
 AUDIO_FEEDBACK = ("nack",)
 """Janus does not offer it for Opus, but stores and resends audio once an answer asks for it."""
+ORIENTATION = "urn:3gpp:video-orientation"
+"""The header extension in which a sender tells how its picture is to be turned (TS 26.114 §6.2.3, §7.4.5). Janus offers it where the room
+has it (``videoorient_ext``, its default) and the publisher does, and passes it on only if the answer has it, too."""
+MAX_EXTENSION = 255
+"""RFC 8285 §4.3. Higher numbers are of offers that leave the choice to the answerer (§6), which Janus does not make."""
 
 
 class SdpError(RokugaError):
@@ -37,6 +42,8 @@ class Media:
     codecs: tuple[Codec, ...]
     ssrc: int = 0
     rtx_ssrc: int = 0
+    orientation_id: int = 0
+    """number of the header extension ORIENTATION, 0 where it is not offered"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,21 @@ def _media(line: str, section: Section) -> Media:
     mid = section["mid"][0] if section.get("mid") else ""
     if not mid:
         raise ValueError("no mid")
-    return Media(mid, kind, profile, active, tuple(codecs), ssrc, rtx_ssrc)
+    orientation_id = _extension_id(section, ORIENTATION) if kind == "video" else 0
+    return Media(mid, kind, profile, active, tuple(codecs), ssrc, rtx_ssrc, orientation_id)
+
+
+def _extension_id(section: Section, uri: str) -> int:
+    """The number of a header extension that we can be sent (RFC 8285 §8: number[/direction] URI), else 0."""
+    for line in section.get("extmap", []):
+        name, _, rest = line.partition(" ")
+        number, _, direction = name.partition("/")
+        if rest.split()[:1] == [uri] and direction in ("", "sendonly", "sendrecv"):
+            try:
+                return _number(number, 1, MAX_EXTENSION)
+            except ValueError:
+                continue  # is left out of the answer: the media are worth more than their orientation
+    return 0
 
 
 def _number(text: str, least: int, most: int) -> int:
@@ -158,6 +179,8 @@ def make_answer(offer: Offer, local: Local, accept: dict[str, tuple[int, int]]) 
                 lines += [f"a=rtcp-fb:{codec.payload_type} {f}" for f in feedback]
         if wanted:
             lines.append(f"a=ssrc:{wanted[1]} cname:rokuga")
+            if media.orientation_id:
+                lines.append(f"a=extmap:{media.orientation_id} {ORIENTATION}")
         lines += [f"a=ice-ufrag:{local.ice_ufrag}", f"a=ice-pwd:{local.ice_pwd}", "a=setup:active"]
         lines.append(f"a=fingerprint:{local.fingerprint[0]} {local.fingerprint[1]}")
         if index == 0:

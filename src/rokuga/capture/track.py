@@ -182,8 +182,8 @@ class Track:
     def _journal_output(self, output: Output) -> None:
         for item in output:
             if isinstance(item, AccessUnit):
-                first, last = item.first_arrival_ns, item.last_arrival_ns
-                self._journal.append(Frame(self._number, item.rtp_time, first, last, item.keyframe, item.data, self._switched(item)))
+                rtp_time, first, last, keyframe, data, orientation = item
+                self._journal.append(Frame(self._number, rtp_time, first, last, keyframe, data, self._switched(item), orientation))
                 self.frames += 1
                 if self._asker is not None:
                     self._asker.media(item.keyframe, item.first_arrival_ns)
