@@ -171,10 +171,10 @@ class JournalMaker:
     def close(self, at_ns: int, track: int, cause: str = "left") -> None:
         self.add(at_ns, TrackClosed(track, cause))
 
-    def _frame(self, track: int, at_ns: int, rtp_time: int, data: bytes, keyframe: bool, late_ns: int = 0) -> None:
+    def _frame(self, track: int, at_ns: int, rtp_time: int, data: bytes, keyframe: bool, orientation: int = 0) -> None:
         first = at_ns + self.random.randrange(3_000_000)
         last = first + self.random.randrange(10_000_000)
-        self.add(last + late_ns, Frame(track, rtp_time, EPOCH + first, EPOCH + last, keyframe, data))
+        self.add(last, Frame(track, rtp_time, EPOCH + first, EPOCH + last, keyframe, data, orientation=orientation))
 
     def video(
         self,
@@ -184,8 +184,9 @@ class JournalMaker:
         units: tuple[tuple[bytes, bool], ...],
         rtp: int = 90_000,
         lost: frozenset[int] = frozenset(),
+        orientations: tuple[int, ...] = (0,),
     ) -> Published:
-        """Publish access units over and over; those whose number is in ``lost`` never come."""
+        """Publish access units over and over; those whose number is in ``lost`` never come. Ten pictures have the same orientation."""
         published = Published("video")
         for number in range(round(seconds * FPS)):
             at = begin_ns + number * SECOND // FPS
@@ -194,7 +195,7 @@ class JournalMaker:
             if number in lost:
                 self.add(at + SECOND, Loss(track, number, number, rtp_time, "network", 3))
                 continue
-            self._frame(track, at, rtp_time, data, key)
+            self._frame(track, at, rtp_time, data, key, orientations[number // 10 % len(orientations)])
             published.frames.append((at, data))
         return published
 

@@ -36,13 +36,14 @@ class Room:
     def video(
         self, track: int, begin: float, end: float, keys: Iterable[float] = (), idr: bytes = IDR, rtp: float = 0, fps: int = 10
     ) -> "Room":
-        """``keys``: seconds after ``begin`` of the IDRs."""
+        """``keys``: seconds after ``begin`` of the IDRs. The phone is turned every 1.7 s at 10 pictures a second."""
         numbers = {round(k * fps) for k in keys}
         for number in range(round((end - begin) * fps)):
             at = begin + number / fps
             data = idr if number in numbers else SLICE
             arrival = EPOCH + round(at * SECOND)
-            self.add(at, Frame(track, round((rtp + number / fps) * 90_000), arrival, arrival, number in numbers, data))
+            time, turn = round((rtp + number / fps) * 90_000), number // 17 & 7
+            self.add(at, Frame(track, time, arrival, arrival, number in numbers, data, orientation=turn))
         return self
 
     def audio(self, track: int, begin: float, end: float, rtp: float = 0, lost: Iterable[int] = ()) -> "Room":

@@ -26,6 +26,8 @@ from tests.render.material import SECOND, JournalMaker, beeping_pcm, coded, h264
 Outcome = dict[str, tuple[str, list[Segment], str]]
 pytestmark = pytest.mark.live
 
+PHONE = (1, 1, 0, 0, 0, 3, 2, 0, 5, 1, 1)
+"""How a phone is held."""
 KILLS = ["segment", "segment", "manifest", "manifest", "checkpoint", *["record"] * 25]
 
 
@@ -37,7 +39,7 @@ def make_journal(folder: Path) -> None:
     random_ = random.Random(9)
 
     alice = maker.track(SECOND, "alice", "video"), maker.track(SECOND, "alice", "audio")
-    maker.video(alice[0], SECOND + 300_000_000, 60, small, lost=frozenset({100, 101, 450}))
+    maker.video(alice[0], SECOND + 300_000_000, 60, small, lost=frozenset({100, 101, 450}), orientations=PHONE)
     maker.video(alice[0], SECOND + 300_000_000 + 60 * SECOND, 110, large, rtp=90_000 * 61, lost=frozenset(random_.sample(range(1600), 12)))
     maker.audio(alice[1], SECOND + 200_000_000, 171, sound, lost=frozenset(random_.sample(range(8000), 60)) | frozenset(range(4000, 4030)))
 
@@ -60,7 +62,7 @@ def make_journal(folder: Path) -> None:
     maker.audio(broken, 41 * SECOND, 20, (b"\xff\xff", b"\x0b", b"\xfc\x01\x02", *sound[:5]))
 
     erin = maker.track(60 * SECOND, "erin", "video", codec="vp8"), maker.track(60 * SECOND, "erin", "audio", codec="pcma")
-    maker.video(erin[0], 61 * SECOND, 40, coded("vp8", 192, 108, 10), lost=frozenset({77, 300}))
+    maker.video(erin[0], 61 * SECOND, 40, coded("vp8", 192, 108, 10), lost=frozenset({77, 300}), orientations=PHONE)
     maker.audio(erin[1], 61 * SECOND, 40, beeping_pcm("pcma", 10), rtp=8_000, rate=8_000, lost=frozenset(range(500, 510)))
     for track in erin:
         maker.close(102 * SECOND, track)
@@ -79,13 +81,13 @@ def make_merged_journal(folder: Path) -> None:
     alice = maker.track(SECOND, "alice", "audio"), maker.track(SECOND, "alice", "video")
     maker.audio(alice[0], SECOND, 35, sound, lost=frozenset(range(700, 740)))
     maker.audio(alice[0], 48 * SECOND, 30, sound, rtp=5)
-    maker.video(alice[1], 3 * SECOND, 16, small, lost=frozenset({100}))
+    maker.video(alice[1], 3 * SECOND, 16, small, lost=frozenset({100}), orientations=PHONE)
     maker.video(alice[1], 45 * SECOND, 12, small, rtp=90_000 * 43)
     maker.close(58 * SECOND, alice[1])
     again = maker.track(59 * SECOND, "alice", "video", codec="vp8")
     maker.video(again, 60 * SECOND, 19, other)
     bob = maker.track(10 * SECOND, "bob", "video", codec="vp8"), maker.track(12 * SECOND, "bob", "audio", codec="pcmu")
-    maker.video(bob[0], 11 * SECOND, 20, other)
+    maker.video(bob[0], 11 * SECOND, 20, other, orientations=PHONE)
     maker.audio(bob[1], 12 * SECOND, 25, beeping_pcm("pcmu", 10), rtp=8_000, rate=8_000)
     for track in bob:
         maker.close(40 * SECOND, track)
@@ -178,6 +180,9 @@ def test_the_journal_has_what_it_is_meant_to_have(undisturbed: Undisturbed) -> N
             end = one.pts + one.duration * 90_000
             assert following.discontinuity or abs(following.pts - end) < 1e-3
             assert following.pts >= end - 1e-3
+    turned = [video for _, plan in undisturbed.plans if (video := pictures_of(plan)) and any(f.orientation for f in video.frames)]
+    assert {video.frames[0].codec for video in turned} == {"h264", "vp8"}
+    assert any(f.orientation for video in turned[:1] for f in video.frames[:1]), "a segment begins with a turned picture"
     if undisturbed.merged:
         assert set(by_line) == {("alice", "main", "audio_video"), ("bob", "main", "audio_video"), ("bob", "aux", "audio_video")}
         plans = [plan for _, plan in undisturbed.plans if isinstance(plan, MergedPlan)]
@@ -202,6 +207,11 @@ def test_the_journal_has_what_it_is_meant_to_have(undisturbed: Undisturbed) -> N
     assert sum(s.discontinuity for s in by_line["bob", "main", "audio"]) == 2, "the microphone's pause and the return"
     assert [s.discontinuity for s in by_line["erin", "main", "video"]].count(True) == 1
     assert {s.channels for s in by_line["erin", "main", "audio"]} == {1, 2}
+
+
+def pictures_of(plan: Plan) -> VideoPlan | None:
+    """Its part that is video, if any."""
+    return plan.video if isinstance(plan, MergedPlan) else plan if isinstance(plan, VideoPlan) else None
 
 
 def test_killed_thirty_times_it_leaves_the_same_bytes(undisturbed: Undisturbed, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rokuga.render.merged import MergedLine
 from rokuga.render.plan import HEAD_START_90K, LineKey, Plan, Settings, Timeline
 from rokuga.render.video import VideoLine
 
-VERSION = 2
+VERSION = 3
 LINES: dict[str, type[Line]] = {"video": VideoLine, "audio": AudioLine, "audio_video": MergedLine}
 KNOWN = {"video": look.CODECS, "audio": audio.CODECS}
 
@@ -48,7 +48,8 @@ class Fold:
             if line is None or record.track not in line.track_numbers or entry.position < line.start:
                 return []
             size, rtp_time, arrival_ns = entry.payload_bytes, record.rtp_time, record.first_arrival_ns
-            line.arrived(Arrived(entry.position, record.track, size, rtp_time, arrival_ns, record.keyframe, record.switched))
+            marks = record.keyframe, record.switched, record.orientation
+            line.arrived(Arrived(entry.position, record.track, size, rtp_time, arrival_ns, *marks))
             return list(line.advance(self._now, entry.after))
         if isinstance(record, Params):
             # Lists and layout may change later; what render needs cannot.

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from rokuga.errors import RokugaError
 
-SLICE, IDR, SEI, SPS, PPS, AUD = 1, 5, 6, 7, 8, 9
+SLICE, IDR, SEI, SPS, PPS, AUD, PREFIX = 1, 5, 6, 7, 8, 9, 14
 START_CODE = b"\x00\x00\x00\x01"
+DISPLAY_ORIENTATION = 47
+"""payloadType of an SEI message"""
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
 
@@ -61,6 +63,36 @@ def with_parameter_sets(access_unit: bytes, sets: list[bytes]) -> bytes:
         if access_unit[at - 1] == 0:
             at -= 1
     return access_unit[:at] + inserted + access_unit[at:]
+
+
+def display_orientation(orientation: int) -> bytes:
+    """The SEI NAL unit that asks for an orientation (coded as in the journal's Frame) of the picture that it stands in front of (§D.1.27).
+
+    TS 26.114 turns clockwise, this message anticlockwise, in 65536ths of a turn; both mirror first. No orientation but 0 has two zero
+    bytes in a row here, which would need emulation prevention.
+    """
+    flip, turns = orientation >> 2 & 1, -orientation & 3
+    # cancel_flag 0, hor_flip, ver_flip 0, anticlockwise_rotation (16 bits), repetition_period 0 (the code "1": this picture only),
+    # extension_flag 0, and the bit equal to one that fills up the byte.
+    message = flip << 22 | turns << 14 << 5 | 1 << 4 | 1 << 2
+    return bytes((SEI, DISPLAY_ORIENTATION, 3)) + message.to_bytes(3, "big") + b"\x80"
+
+
+def with_orientation(access_unit: bytes, orientation: int) -> bytes:
+    """The access unit with that message in front of its first slice (and behind other SEI messages); its other bytes stay as they are.
+
+    Upright pictures need none: each message is about its own picture only. FFmpeg takes them all so, whatever they say.
+    """
+    if not orientation:
+        return access_unit
+    at = access_unit.find(b"\x00\x00\x01")
+    while at >= 0 and at + 3 < len(access_unit):
+        kind = access_unit[at + 3] & 0x1F
+        if SLICE <= kind <= IDR or kind == PREFIX:
+            at -= at > 0 and access_unit[at - 1] == 0
+            return access_unit[:at] + START_CODE + display_orientation(orientation) + access_unit[at:]
+        at = access_unit.find(b"\x00\x00\x01", at + 3)
+    return access_unit
 
 
 class _Bits:

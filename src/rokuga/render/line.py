@@ -53,6 +53,7 @@ class Arrived:
     arrival_ns: int
     keyframe: bool
     switched: bool = False
+    orientation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,8 @@ class MergedLine(Line):
         pts = max(self._timeline.pts(settled.room_ns), self._last_pts + 1, self._begin_pts)
         if turn:
             self._camera = track.number
-        self._shots.append(Shot(Ref(item.position, item.size, pts, keyframe=key, codec=track.codec), missing, self._look.size, turn))
+        ref = Ref(item.position, item.size, pts, keyframe=key, codec=track.codec, orientation=item.orientation)
+        self._shots.append(Shot(ref, missing, self._look.size, turn))
         self._last_pts = pts
 
     def _open(self, room_ns: int) -> None:

@@ -38,6 +38,10 @@ class Picture:
     width: int = 0
     height: int = 0
 
+    def turned(self, orientation: int) -> "Picture":
+        """The same, and what is to be done with it before it is shown."""
+        return replace(self, data=h264.with_orientation(self.data, orientation)) if orientation else self
+
 
 class PictureMaker:
     """Makes the pictures of plans. Remembers the last still picture: a stopped camera needs it in each segment."""
@@ -49,6 +53,9 @@ class PictureMaker:
     def pictures(self, plan: VideoPlan) -> Iterator[Picture]:
         """In order of time; what cannot be read or decoded is left out. If that is all of it, the picture is black."""
         frames = _transcoded(plan, self._payload) if plan.frames and plan.frames[0].codec != "h264" else self._as_they_are(plan)
+        orientations = {ref.time: ref.orientation for ref in plan.frames if ref.orientation}
+        if orientations:
+            frames = (picture.turned(orientations.get(picture.pts, 0)) for picture in frames)
         none = True
         for picture in merge(frames, *(self._fill(fill) for fill in plan.fills), key=lambda picture: picture.pts):
             none = False
@@ -69,11 +76,12 @@ class PictureMaker:
             self._still = fill, _still(fill, self._payload)
         frame = self._still[1]
         encoder = _Encoder(frame.width, frame.height, 1, STILL_RATE)
+        orientation = fill.frames[-1].orientation if fill.frames and not fill.black else 0
         # An IDR, then pictures that say "as before" in some bytes: FFmpeg does not find out what one picture alone is.
         for pts in range(fill.pts, max(fill.end_pts - SECOND_90K // 2, fill.pts + 1), SECOND_90K):
             frame.pts = pts
-            yield from encoder.encode(frame)
-        yield from encoder.rest()
+            yield from (picture.turned(orientation) for picture in encoder.encode(frame))
+        yield from (picture.turned(orientation) for picture in encoder.rest())
 
 
 def _still(fill: Fill, payload: Payload) -> VideoFrame:

@@ -50,14 +50,16 @@ class Ref:
     keyframe: bool = False
     codec: str = ""
     """as in TrackOpened"""
+    orientation: int = 0
+    """video: as in the journal's Frame"""
 
     def to_json(self) -> list[int | str]:
         p = self.position
-        return [p.file, p.offset, self.size, self.time, self.samples, self.offset_ns, int(self.keyframe), self.codec]
+        return [p.file, p.offset, self.size, self.time, self.samples, self.offset_ns, int(self.keyframe), self.codec, self.orientation]
 
     @staticmethod
     def from_json(data: list[Any]) -> "Ref":
-        return Ref(Position(data[0], data[1]), data[2], data[3], data[4], data[5], bool(data[6]), data[7])
+        return Ref(Position(data[0], data[1]), data[2], data[3], data[4], data[5], bool(data[6]), data[7], data[8])
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class VideoLine(Line):
             if not begins:
                 return
             self._begin(before, missing)
-        self._frames.append(Ref(item.position, item.size, pts, keyframe=key, codec=track.codec))
+        self._frames.append(Ref(item.position, item.size, pts, keyframe=key, codec=track.codec, orientation=item.orientation))
         self._last_pts = pts
         self._last_room = settled.room_ns
 
