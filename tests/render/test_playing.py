@@ -63,6 +63,14 @@ def another_codec(folder: Path) -> Rendered:
     return rendered(folder, maker, Published("video"), Published("audio"))
 
 
+def turned(folder: Path) -> Rendered:
+    """A phone that is turned every 2 s."""
+    maker = JournalMaker(folder / "journal", params={"segment_seconds": 4})
+    maker.video(maker.track(SECOND, "alice", "video"), SECOND, 10, h264(320, 180, 10), orientations=(0, 0, 0, 1, 1, 1, 3, 3, 3))
+    maker.write(15 * SECOND)
+    return rendered(folder, maker, Published("video"), Published("audio"))
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> dict[str, Rendered]:
     return {
@@ -71,6 +79,7 @@ def made(tmp_path: Path) -> dict[str, Rendered]:
         "sound": sound_first(tmp_path / "sound"),
         "voice": voice(tmp_path / "voice"),
         "codec": another_codec(tmp_path / "codec"),
+        "turned": turned(tmp_path / "turned"),
     }
 
 
@@ -95,3 +104,4 @@ async def test_chromium_plays_it_to_the_end(made: dict[str, Rendered], tmp_path:
         assert abs(playback.time - sum(s.duration for s in segments)) < 0.3, (name, playback)
     assert (played["repeat"].width, played["repeat"].height) == (192, 108)
     assert (played["codec"].width, played["codec"].height) == (320, 180)
+    assert (played["turned"].width, played["turned"].height) == (320, 180), "it shows what the sensor saw"
