@@ -25,7 +25,7 @@ class RtpPacket:
     payload: bytes
 
 
-def is_rtcp(data: bytes) -> bool:
+def is_rtcp(data: bytes | memoryview) -> bool:
     """Whether a packet of a muxed transport is RTCP (RFC 5761 §4); ``data`` holds at least 2 bytes."""
     return 192 <= data[1] <= 223
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiortc import RTCCertificate
@@ -10,6 +10,7 @@ from aiortc import RTCCertificate
 from rokuga.capture import rtcp
 from rokuga.capture.av1 import Av1Depacketizer
 from rokuga.capture.buffer import Event, Lost, ReceiveBuffer, Restarted
+from rokuga.capture.datagrams import Datagrams
 from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, AudioDepacketizer, Depacketizer, Output
 from rokuga.capture.h264 import H264Depacketizer
 from rokuga.capture.keyframes import KeyframeAsker
@@ -54,6 +55,7 @@ class Setting:
     segment_seconds: float
     past: Counter[str]
     log: Any
+    datagrams: Datagrams = field(default_factory=Datagrams)
 
 
 class Track:
