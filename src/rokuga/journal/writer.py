@@ -84,9 +84,10 @@ class JournalWriter:
     def append(self, record: Record, now_ns: int | None = None) -> int:
         """Append one record; returns its monotonic ns. It is written within FLUSH_SECONDS."""
         now = clock.monotonic_ns() if now_ns is None else now_ns
-        if isinstance(record, Frame) and len(self._buffer) >= PENDING_BYTES:
+        pending = len(self._buffer)
+        if pending >= PENDING_BYTES and isinstance(record, Frame):
             record = Loss(record.track, -1, -1, record.rtp_time, "disk-full")
-        if isinstance(record, Loss | Tick) and len(self._buffer) >= PENDING_BYTES + LOSSES_BYTES:
+        if pending >= PENDING_BYTES + LOSSES_BYTES and isinstance(record, Loss | Tick):
             return now
         self._buffer += encode(record, now)
         if len(self._buffer) >= BUFFER_BYTES and self._failed is None:
