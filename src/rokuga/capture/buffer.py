@@ -117,6 +117,11 @@ class ReceiveBuffer:
         """Packets that wait for a hole in front of them."""
         return len(self._packets)
 
+    @property
+    def missing(self) -> bool:
+        """Whether packets are missing that may still come."""
+        return bool(self._holes)
+
     def waits_ns(self, now_ns: int) -> int:
         """How long the oldest hole has been waited for."""
         oldest = next(iter(self._holes.values()), None)
@@ -124,11 +129,11 @@ class ReceiveBuffer:
 
     def push(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
-        if self._next is None:
-            self._begin(packet.sequence, packet.timestamp)
         if self._next == self._highest + 1 and packet.sequence == self._next & 0xFFFF:
             self._pass(packet, arrival_ns)
             return
+        if self._next is None:
+            self._begin(packet.sequence, packet.timestamp)
         sequence = self._highest + _signed(packet.sequence - self._highest, 16)
         if abs(sequence - self._highest) > MAX_JUMP:
             self._jump(packet, arrival_ns)
@@ -153,7 +158,7 @@ class ReceiveBuffer:
     def poll(self, now_ns: int) -> list[Event]:
         """What is in order now, and what is lost for good."""
         events, self._ready = self._ready, []
-        if self._next is not None:
+        if self._packets or self._holes:
             self._release(events, now_ns, False)
         return events
 
@@ -186,17 +191,20 @@ class ReceiveBuffer:
         """Nothing is missing, and this is the next one, as nearly all are: no need to look anything up."""
         assert self._next is not None
         self._suspect = None
-        self._highest = self._next
-        self._next += 1
-        self._timestamp += _signed(packet.timestamp - self._timestamp, 32)
+        self._highest = sequence = self._next
+        self._next = sequence + 1
+        _, _, _, timestamp, marker, payload = packet
+        if timestamp != self._timestamp:  # most packets have the same as the one before
+            self._timestamp += _signed(timestamp - self._timestamp, 32)
         self._arrival_ns = arrival_ns
-        payload = packet.payload
+        counters = self.counters
+        counters.received += 1
         if payload:
-            self._ready.append(Packet(self._highest, self._timestamp, packet.marker, payload, arrival_ns))
+            counters.bytes += len(payload)
+            # As Packet(...) does it, without the Python function in between.
+            self._ready.append(tuple.__new__(Packet, (sequence, self._timestamp, marker, payload, arrival_ns)))
         else:
-            self.counters.empty += 1
-        self.counters.received += 1
-        self.counters.bytes += len(payload)
+            counters.empty += 1
 
     def _insert(self, sequence: int, packet: RtpPacket, payload: bytes, arrival_ns: int) -> None:
         assert self._next is not None

@@ -36,26 +36,28 @@ class PictureDepacketizer(ABC):
 
     def push(self, packet: Packet) -> Output:
         """The next packet in order; never raises on what it holds."""
+        sequence, rtp_time, marker, payload, arrival_ns = packet
         out: Output = []
-        if self._open and packet.rtp_time != self._rtp_time:
-            out += self._end()
-        if not self._open:
+        if not self._open or rtp_time != self._rtp_time:
+            if self._open:
+                out = self._end()
             out += self._begin(packet)
-        self._gap.clear()
-        self._last_sequence = packet.sequence
-        if packet.arrival_ns > self._last_arrival:
-            self._last_arrival = packet.arrival_ns
-        elif packet.arrival_ns < self._first_arrival:
-            self._first_arrival = packet.arrival_ns
+        if self._gap:
+            self._gap.clear()
+        self._last_sequence = sequence
+        if arrival_ns > self._last_arrival:
+            self._last_arrival = arrival_ns
+        elif arrival_ns < self._first_arrival:
+            self._first_arrival = arrival_ns
         if not (self._useless or self._broken):
             try:
-                self._add(packet.payload)
+                self._add(payload)
                 self._limit(len(self._data))
             except MalformedPacket:
                 self.malformed += 1
                 self._broken = True
                 self._forget()
-        if packet.marker:
+        if marker:
             out += self._end()
         return out
 

@@ -9,7 +9,7 @@ from aiortc import RTCCertificate
 
 from rokuga.capture import rtcp
 from rokuga.capture.av1 import Av1Depacketizer
-from rokuga.capture.buffer import Event, Lost, ReceiveBuffer, Restarted
+from rokuga.capture.buffer import Event, Packet, ReceiveBuffer, Restarted
 from rokuga.capture.datagrams import Datagrams
 from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, AudioDepacketizer, Depacketizer, Output
 from rokuga.capture.h264 import H264Depacketizer
@@ -119,16 +119,17 @@ class Track:
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
         """Journal what is in order; the RTCP datagrams that are due."""
         self._journal_events(self._buffer.poll(now_ns))
-        datagrams = []
+        datagrams: list[bytes] = []
         if now_ns - self._reported_ns >= REPORT_NS:
             self._reported_ns = now_ns
             datagrams.append(self._receiver_report(now_ns, utc_ns))
-        missing = self._buffer.nacks(now_ns)
-        for start in range(0, len(missing), NACKS):
-            datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing[start : start + NACKS]))
-        if self._asker is not None:
-            if self._buffer.waits_ns(now_ns) > DOUBT_NS:
+        if self._buffer.missing:
+            missing = self._buffer.nacks(now_ns)
+            for start in range(0, len(missing), NACKS):
+                datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing[start : start + NACKS]))
+            if self._asker is not None and self._buffer.waits_ns(now_ns) > DOUBT_NS:
                 self._asker.lost()
+        if self._asker is not None:
             reason = self._asker.due(now_ns)
             if reason is not None:
                 self._journal.append(KeyframeAsked(self._number, reason))
@@ -172,14 +173,16 @@ class Track:
 
     def _journal_events(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, Restarted):
+            if isinstance(event, Packet):
+                output = self._depacketizer.push(event)
+                if output:
+                    self._journal_output(output)
+            elif isinstance(event, Restarted):
                 self._journal_output(self._depacketizer.flush())
                 self._journal.append(TrackClosed(self._number, "replaced"))
                 self._open()
-            elif isinstance(event, Lost):
-                self._journal_output(self._depacketizer.lost(event))
             else:
-                self._journal_output(self._depacketizer.push(event))
+                self._journal_output(self._depacketizer.lost(event))
 
     def _journal_output(self, output: Output) -> None:
         for item in output:

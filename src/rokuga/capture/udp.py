@@ -36,7 +36,10 @@ def arrival_ns(stamp_ns: int, offset_ns: int, earliest_ns: int, now_ns: int) -> 
     """
     if not stamp_ns:
         return now_ns
-    return max(earliest_ns, min(stamp_ns + offset_ns, now_ns + _AHEAD_NS))
+    arrival, latest_ns = stamp_ns + offset_ns, now_ns + _AHEAD_NS
+    if earliest_ns <= arrival <= latest_ns:
+        return arrival
+    return earliest_ns if arrival < earliest_ns else latest_ns
 
 
 def local_addresses(remote: Iterable[str]) -> list[str]:
