@@ -113,6 +113,11 @@ class ReceiveBuffer:
         return 0 if self._next is None else self._highest - self._first + 1
 
     @property
+    def last_arrival_ns(self) -> int:
+        """When the last packet came that was believed, monotonic; 0: none yet."""
+        return self._arrival_ns
+
+    @property
     def held(self) -> int:
         """Packets that wait for a hole in front of them."""
         return len(self._packets)
@@ -129,17 +134,26 @@ class ReceiveBuffer:
 
     def push(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
-        if self._next == self._highest + 1 and packet.sequence == self._next & 0xFFFF:
-            self._pass(packet, arrival_ns)
+        sequence = self._next
+        if sequence is None or sequence != self._highest + 1 or packet.sequence != sequence & 0xFFFF:
+            self._push_other(packet, arrival_ns)
             return
-        if self._next is None:
-            self._begin(packet.sequence, packet.timestamp)
-        sequence = self._highest + _signed(packet.sequence - self._highest, 16)
-        if abs(sequence - self._highest) > MAX_JUMP:
-            self._jump(packet, arrival_ns)
-            return
+        # Nothing is missing, and this is the next one, as nearly all are: no need to look anything up.
+        _, _, _, timestamp, marker, payload = packet
         self._suspect = None
-        self._insert(sequence, packet, packet.payload, arrival_ns)
+        self._highest = sequence
+        self._next = sequence + 1
+        if timestamp != self._timestamp:  # most packets have the same as the one before
+            self._timestamp += _signed(timestamp - self._timestamp, 32)
+        self._arrival_ns = arrival_ns
+        counters = self.counters
+        counters.received += 1
+        if payload:
+            counters.bytes += len(payload)
+            # As Packet(...) does it, without the Python function in between.
+            self._ready.append(tuple.__new__(Packet, (sequence, self._timestamp, marker, payload, arrival_ns)))
+        else:
+            counters.empty += 1
 
     def push_rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the retransmission SSRC (RFC 4588 §4). Raises MalformedPacket."""
@@ -187,24 +201,16 @@ class ReceiveBuffer:
         self._highest = sequence - 1
         self._timestamp = timestamp
 
-    def _pass(self, packet: RtpPacket, arrival_ns: int) -> None:
-        """Nothing is missing, and this is the next one, as nearly all are: no need to look anything up."""
-        assert self._next is not None
+    def _push_other(self, packet: RtpPacket, arrival_ns: int) -> None:
+        """The first one, or one that is out of order, or one behind a hole."""
+        if self._next is None:
+            self._begin(packet.sequence, packet.timestamp)
+        sequence = self._highest + _signed(packet.sequence - self._highest, 16)
+        if abs(sequence - self._highest) > MAX_JUMP:
+            self._jump(packet, arrival_ns)
+            return
         self._suspect = None
-        self._highest = sequence = self._next
-        self._next = sequence + 1
-        _, _, _, timestamp, marker, payload = packet
-        if timestamp != self._timestamp:  # most packets have the same as the one before
-            self._timestamp += _signed(timestamp - self._timestamp, 32)
-        self._arrival_ns = arrival_ns
-        counters = self.counters
-        counters.received += 1
-        if payload:
-            counters.bytes += len(payload)
-            # As Packet(...) does it, without the Python function in between.
-            self._ready.append(tuple.__new__(Packet, (sequence, self._timestamp, marker, payload, arrival_ns)))
-        else:
-            counters.empty += 1
+        self._insert(sequence, packet, packet.payload, arrival_ns)
 
     def _insert(self, sequence: int, packet: RtpPacket, payload: bytes, arrival_ns: int) -> None:
         assert self._next is not None

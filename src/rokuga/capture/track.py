@@ -68,7 +68,6 @@ class Track:
         self.media = media
         self.codec = codec
         self.own_ssrc = own_ssrc
-        self.last_arrival_ns = 0
         self.frames = 0
         self._setting = setting
         self._journal = setting.journal
@@ -88,6 +87,11 @@ class Track:
         return self._number
 
     @property
+    def last_arrival_ns(self) -> int:
+        """When its last packet came, monotonic; 0: none yet."""
+        return self._buffer.last_arrival_ns
+
+    @property
     def repairing(self) -> bool:
         """Whether packets wait for one that is missing."""
         return self._buffer.held > 0
@@ -100,8 +104,6 @@ class Track:
 
     def rtp(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
-        if arrival_ns > self.last_arrival_ns:
-            self.last_arrival_ns = arrival_ns
         self._buffer.push(packet, arrival_ns)
 
     def rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
@@ -187,8 +189,8 @@ class Track:
     def _journal_output(self, output: Output) -> None:
         for item in output:
             if isinstance(item, AccessUnit):
-                first, last = item.first_arrival_ns, item.last_arrival_ns
-                self._journal.append(Frame(self._number, item.rtp_time, first, last, item.keyframe, item.data, self._switched(item)))
+                switched = self._layer_ns is not None and self._switched(item, self._layer_ns)
+                self._journal.append(Frame(self._number, *item, switched))
                 self.frames += 1
                 if self._asker is not None:
                     self._asker.media(item.keyframe, item.first_arrival_ns)
@@ -197,11 +199,9 @@ class Track:
                 if self._asker is not None:
                     self._asker.lost()
 
-    def _switched(self, item: AccessUnit) -> bool:
-        """Whether this frame is the first of another layer."""
-        if self._layer_ns is None:
-            return False
-        since = item.first_arrival_ns - self._layer_ns
+    def _switched(self, item: AccessUnit, told_ns: int) -> bool:
+        """Whether this frame is the first of the layer that we were told of then."""
+        since = item.first_arrival_ns - told_ns
         if not (item.keyframe and since >= -LAYER_EARLY_NS) and since < LAYER_LATE_NS:
             return False
         self._layer_ns = None

@@ -111,7 +111,12 @@ class UdpPath(asyncio.DatagramTransport):
                 self._protocol.error_received(error)  # an ICMP answer to something that we sent
                 continue
             for number, (data, stamp) in enumerate(received):
-                self._take(number, data, arrival_ns(stamp, offset, self._emptied_ns, now))
+                # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP and RTCP.
+                first = data[0] if data else -1
+                if 128 <= first <= 191:
+                    self._on_media(data, arrival_ns(stamp, offset, self._emptied_ns, now))
+                elif 0 <= first <= 3 or 20 <= first <= 63:
+                    self._protocol.datagram_received(bytes(data), self._datagrams.sender(number))
             if self._closed:
                 return
             if len(received) < ROOM:
@@ -119,14 +124,6 @@ class UdpPath(asyncio.DatagramTransport):
                 return
         if self._batched:
             self._loop.call_soon(self.drain)
-
-    def _take(self, number: int, data: memoryview, arrival: int) -> None:
-        # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP and RTCP.
-        first = data[0] if data else -1
-        if 128 <= first <= 191:
-            self._on_media(data, arrival)
-        elif 0 <= first <= 3 or 20 <= first <= 63:
-            self._protocol.datagram_received(bytes(data), self._datagrams.sender(number))
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Send at once; what the kernel has no room for is lost, as on any network."""
