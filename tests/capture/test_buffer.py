@@ -10,6 +10,8 @@ from rokuga.capture.buffer import MAX_JUMP, MS, Event, Lost, Packet, ReceiveBuff
 from rokuga.capture.rtp import MalformedPacket, RtpPacket
 
 TICK = 20 * MS
+IDLE_TICK = 100 * MS
+"""while nothing is missing"""
 
 
 def rtp(number: int, payload: bytes | None = None, step: int = 3000) -> RtpPacket:
@@ -20,7 +22,8 @@ def rtp(number: int, payload: bytes | None = None, step: int = 3000) -> RtpPacke
 
 def rtx(number: int) -> RtpPacket:
     original = rtp(number)
-    return RtpPacket(10, 108, 1, original.timestamp, original.marker, (number & 0xFFFF).to_bytes(2, "big") + original.payload)
+    payload = (number & 0xFFFF).to_bytes(2, "big") + original.payload
+    return RtpPacket(10, 108, 1, original.timestamp, original.marker, payload, original.orientation)
 
 
 def numbers(events: list[Event]) -> list[int]:
@@ -265,7 +268,7 @@ def simulate(
     now = 0
     end = (count + 3000) * MS
     while now < end:
-        now += TICK
+        now += TICK if buffer.held else IDLE_TICK
         due = sorted((w for w in wire if w[0] <= now), key=lambda w: (w[0], w[1]))
         wire = [w for w in wire if w[0] > now]
         for at, _, packet, repeated in due:

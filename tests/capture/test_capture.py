@@ -171,8 +171,8 @@ async def test_a_killed_capture_has_written_all_but_the_last_100_ms(janus: Embed
             killed = clock.monotonic_ns()
             await capture.kill()
         frames = capture.journal().frames(capture.journal().track("alice", "audio"))
-        # 100 ms until it is written, 50 ms until it is read from the socket, 20 ms between packets, and a busy machine.
-        assert killed - frames[-1][0].last_arrival_ns < 300e6
+        # 100 ms until it is read and written, 20 ms between packets, and a busy machine.
+        assert killed - frames[-1][0].last_arrival_ns < 250e6
         # The next one goes on in the same folder: same epoch, new file, new tracks.
         async with CaptureProcess(tmp_path / "g0") as capture:
             assert (await capture.start(janus.config))["ok"]

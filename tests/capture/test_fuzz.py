@@ -12,7 +12,7 @@ from rokuga.capture import picture, rtcp
 from rokuga.capture.buffer import Lost, Packet, ReceiveBuffer, Restarted
 from rokuga.capture.depacketize import AccessUnit, Depacketizer, Output, Spoiled
 from rokuga.capture.picture import MAX_GAPS
-from rokuga.capture.rtp import MARKER, ORIENTED, MalformedPacket, RtpPacket, parse
+from rokuga.capture.rtp import NOT_TOLD, MalformedPacket, RtpPacket, parse
 from rokuga.capture.sdp import SdpError, make_answer, parse_offer
 from rokuga.capture.track import DEPACKETIZERS
 from tests.capture.packets import av1, obus, vp8, vp9
@@ -104,7 +104,8 @@ packets = st.builds(
     payload_type=st.just(96),
     sequence=st.one_of(st.integers(0, 40), st.integers(0, 65535)),
     timestamp=st.one_of(st.integers(0, 10).map(lambda n: n * 3000), st.integers(0, 2**32 - 1)),
-    marker=st.one_of(st.integers(0, 1), st.integers(0, 31)),
+    marker=st.booleans(),
+    orientation=st.one_of(st.just(NOT_TOLD), st.integers(0, 7)),
     payload=st.one_of(st.just(b""), st.binary(max_size=20)),
 )
 
@@ -210,8 +211,8 @@ def test_rtp_of_the_right_version_is_read_or_refused(first: int, rest: bytes) ->
     except MalformedPacket:
         return
     assert packet.payload in data
-    assert packet.marker & MARKER == data[1] >> 7
-    assert packet.marker in range(2) or (data[0] & 0x10 and packet.marker & ORIENTED)
+    assert packet.marker == data[1] >> 7
+    assert packet.orientation == NOT_TOLD or (data[0] & 0x10 and packet.orientation in range(8))
     assert 0 <= packet.sequence <= 0xFFFF
 
 

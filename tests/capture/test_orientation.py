@@ -91,5 +91,5 @@ def test_a_picture_that_is_lost_has_told_it_all_the_same() -> None:
         (4, 6000, True, SLICE, None),
     ):
         packet: RtpPacket = parse(wire(sequence, time, payload, marker, told), IDS)
-        out += depacketizer.push(Packet(sequence, time, packet.marker, packet.payload, 0))
+        out += depacketizer.push(Packet(sequence, time, packet.marker, packet.payload, 0, packet.orientation))
     assert [(u.rtp_time, u.orientation) for u in out if isinstance(u, AccessUnit)][-1] == (6000, 1)

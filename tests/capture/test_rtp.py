@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rokuga.capture import rtcp
-from rokuga.capture.rtp import MARKER, ORIENTED, MalformedPacket, extension, is_rtcp, parse
+from rokuga.capture.rtp import NOT_TOLD, MalformedPacket, extension, is_rtcp, parse
 
 EXTENSION = b"\x90\x60\x00\x07\x00\x00\x00\x09\x00\x00\x00\x05\xbe\xde\x00\x01\x10\xff\x00\x00payload"
 
@@ -90,13 +90,14 @@ def test_the_orientation_is_read_where_the_offer_has_a_number_for_it() -> None:
         return head + struct.pack("!HH", profile, len(block) // 4) + block + b"payload"
 
     for byte in range(16):
-        for marker in (0, MARKER):
+        for marker in (False, True):
             for profile, block in ((ONE_BYTE, bytes((0x10, 0xFF, 0x30, byte))), (TWO_BYTE, bytes((3, 1, byte, 0)))):
                 data = packet(profile, block, marker)
-                assert parse(data, {77: 3}).marker == marker | ORIENTED | (byte & 7) << 1, "the camera bit is left out"
-                assert parse(data, {77: 3}).payload == b"payload"
-                assert [parse(data, ids).marker for ids in (None, {}, {78: 3}, {77: 4})] == [marker] * 4
-    assert parse(EXTENSION, {5: 1}).marker == ORIENTED | 7 << 1
+                told = parse(data, {77: 3})
+                assert (told.marker, told.payload) == (marker, b"payload")
+                assert told.orientation == byte & 7, "the camera bit is left out"
+                assert [parse(data, ids).orientation for ids in (None, {}, {78: 3}, {77: 4})] == [NOT_TOLD] * 4
+    assert parse(EXTENSION, {5: 1}).orientation == 7
     with pytest.raises(MalformedPacket):
         parse(EXTENSION[:-9], {5: 1})
 

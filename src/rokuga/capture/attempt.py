@@ -24,7 +24,7 @@ class Attempt:
         self._subscription = subscription
         subscription.on_layer(self._layer)
         self._stream = subscription.stream
-        self._transport = MediaTransport(setting.certificate, self._packet)
+        self._transport = MediaTransport(setting.certificate, setting.datagrams, self._packet)
         self._local: Local | None = None
         self._connected = False
         self._ssrcs: dict[int, tuple[Track, bool]] = {}

@@ -6,7 +6,7 @@ Sequence numbers and timestamps are unwrapped. A track is held back only while a
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rokuga.capture.rtp import MalformedPacket, RtpPacket
+from rokuga.capture.rtp import NOT_TOLD, MalformedPacket, RtpPacket
 
 MS = 1_000_000
 RETRY_NS = 70 * MS
@@ -27,13 +27,14 @@ MAX_DRIFT_SECONDS = 1.0
 
 
 class Packet(NamedTuple):
-    """A media packet in order. ``sequence`` and ``rtp_time`` are unwrapped, ``marker`` as in RtpPacket, ``arrival_ns`` is monotonic."""
+    """A media packet in order. ``sequence`` and ``rtp_time`` are unwrapped, ``arrival_ns`` is monotonic; the rest as in RtpPacket."""
 
     sequence: int
     rtp_time: int
-    marker: int
+    marker: bool
     payload: bytes
     arrival_ns: int
+    orientation: int = NOT_TOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,19 @@ class ReceiveBuffer:
         return 0 if self._next is None else self._highest - self._first + 1
 
     @property
+    def last_arrival_ns(self) -> int:
+        """When the last packet came that was believed, monotonic; 0: none yet."""
+        return self._arrival_ns
+
+    @property
     def held(self) -> int:
         """Packets that wait for a hole in front of them."""
         return len(self._packets)
+
+    @property
+    def missing(self) -> bool:
+        """Whether packets are missing that may still come."""
+        return bool(self._holes)
 
     def waits_ns(self, now_ns: int) -> int:
         """How long the oldest hole has been waited for."""
@@ -124,17 +135,26 @@ class ReceiveBuffer:
 
     def push(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
-        if self._next is None:
-            self._begin(packet.sequence, packet.timestamp)
-        if self._next == self._highest + 1 and packet.sequence == self._next & 0xFFFF:
-            self._pass(packet, arrival_ns)
+        sequence = self._next
+        if sequence is None or sequence != self._highest + 1 or packet.sequence != sequence & 0xFFFF:
+            self._push_other(packet, arrival_ns)
             return
-        sequence = self._highest + _signed(packet.sequence - self._highest, 16)
-        if abs(sequence - self._highest) > MAX_JUMP:
-            self._jump(packet, arrival_ns)
-            return
+        # Nothing is missing, and this is the next one, as nearly all are: no need to look anything up.
+        _, _, _, timestamp, marker, payload, orientation = packet
         self._suspect = None
-        self._insert(sequence, packet, packet.payload, arrival_ns)
+        self._highest = sequence
+        self._next = sequence + 1
+        if timestamp != self._timestamp:  # most packets have the same as the one before
+            self._timestamp += _signed(timestamp - self._timestamp, 32)
+        self._arrival_ns = arrival_ns
+        counters = self.counters
+        counters.received += 1
+        if payload:
+            counters.bytes += len(payload)
+            # As Packet(...) does it, without the Python function in between.
+            self._ready.append(tuple.__new__(Packet, (sequence, self._timestamp, marker, payload, arrival_ns, orientation)))
+        else:
+            counters.empty += 1
 
     def push_rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the retransmission SSRC (RFC 4588 §4). Raises MalformedPacket."""
@@ -153,7 +173,7 @@ class ReceiveBuffer:
     def poll(self, now_ns: int) -> list[Event]:
         """What is in order now, and what is lost for good."""
         events, self._ready = self._ready, []
-        if self._next is not None:
+        if self._packets or self._holes:
             self._release(events, now_ns, False)
         return events
 
@@ -182,21 +202,16 @@ class ReceiveBuffer:
         self._highest = sequence - 1
         self._timestamp = timestamp
 
-    def _pass(self, packet: RtpPacket, arrival_ns: int) -> None:
-        """Nothing is missing, and this is the next one, as nearly all are: no need to look anything up."""
-        assert self._next is not None
+    def _push_other(self, packet: RtpPacket, arrival_ns: int) -> None:
+        """The first one, or one that is out of order, or one behind a hole."""
+        if self._next is None:
+            self._begin(packet.sequence, packet.timestamp)
+        sequence = self._highest + _signed(packet.sequence - self._highest, 16)
+        if abs(sequence - self._highest) > MAX_JUMP:
+            self._jump(packet, arrival_ns)
+            return
         self._suspect = None
-        self._highest = self._next
-        self._next += 1
-        self._timestamp += _signed(packet.timestamp - self._timestamp, 32)
-        self._arrival_ns = arrival_ns
-        payload = packet.payload
-        if payload:
-            self._ready.append(Packet(self._highest, self._timestamp, packet.marker, payload, arrival_ns))
-        else:
-            self.counters.empty += 1
-        self.counters.received += 1
-        self.counters.bytes += len(payload)
+        self._insert(sequence, packet, packet.payload, arrival_ns)
 
     def _insert(self, sequence: int, packet: RtpPacket, payload: bytes, arrival_ns: int) -> None:
         assert self._next is not None
@@ -217,7 +232,7 @@ class ReceiveBuffer:
         self._highest = max(self._highest, sequence)
         self._timestamp += _signed(packet.timestamp - self._timestamp, 32)
         self._arrival_ns = arrival_ns
-        self._packets[sequence] = Packet(sequence, self._timestamp, packet.marker, payload, arrival_ns)
+        self._packets[sequence] = Packet(sequence, self._timestamp, packet.marker, payload, arrival_ns, packet.orientation)
         self._held_bytes += len(payload)
         self.counters.received += 1
         self.counters.bytes += len(payload)

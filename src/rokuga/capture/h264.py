@@ -70,8 +70,10 @@ class H264Depacketizer(PictureDepacketizer):
     def _add_fragment(self, payload: bytes) -> None:
         if len(payload) < 3:
             raise MalformedPacket("fragment cut off")
-        start, end, kind = payload[1] & 0x80, payload[1] & 0x40, payload[1] & 0x1F
-        if bool(start) == self._fragment or (start and end) or not 1 <= kind <= 23:
+        header = payload[1]
+        kind = header & 0x1F
+        start, end = header >= 0x80, header & 0x40
+        if start is self._fragment or (start and end) or not 1 <= kind <= 23:
             raise MalformedPacket("fragment out of place")
         if start:
             self._unit(kind, bytes((payload[0] & 0xE0 | kind,)) + payload[2:])

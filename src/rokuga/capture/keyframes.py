@@ -5,9 +5,9 @@ asking on is of no use.
 """
 
 SECOND = 1_000_000_000
-LEAD_NS = SECOND // 5
-"""The answer takes 50 to 200 ms: ask that much before the cut."""
-EARLY_NS = 2 * LEAD_NS
+LEAD_NS = SECOND // 4
+"""The answer takes 50 to 200 ms, and we ask up to a tick (100 ms) late: 0.2 s before the cut in the middle."""
+EARLY_NS = 2 * SECOND // 5
 """A keyframe that comes by itself so shortly before the end of a segment ends it (render cuts up to half a second early)."""
 FIRST_SEGMENT_NS = 6 * SECOND
 """A playlist's first segment may be cut this early, so that all playlists exist soon after the start."""

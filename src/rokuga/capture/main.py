@@ -35,8 +35,8 @@ LEAVE_SECONDS = 3.0
 OUT = {"kicked": 3, "destroyed": 4, "replaced": 101}
 """why we are out of the room → LeaveCode of event 302"""
 LINK_LOST, IDLE, ORPHANED = 100, 99, -1
-CHECK_SECONDS = 0.1
-CHECKS = 10
+CHECK_SECONDS = 0.25
+CHECKS = 4
 """a second has so many of them"""
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class Capture:
                 self._recording = recording = Recording(journal, order.params, order.version, self._log)
                 self._started.set_result("")
                 tasks = [
-                    asyncio.create_task(self._media_ticks(recording), name="media ticks"),
+                    asyncio.create_task(self._media_ticks(recording, journal), name="media ticks"),
                     asyncio.create_task(self._seconds(recording, journal), name="seconds"),
                 ]
                 try:
@@ -218,9 +218,11 @@ class Capture:
         except (TimeoutError, OSError, RoomError) as error:
             self._log.info("left without an answer", error=repr(error))
 
-    async def _media_ticks(self, recording: Recording) -> None:
+    async def _media_ticks(self, recording: Recording, journal: JournalWriter) -> None:
         while True:
-            await asyncio.sleep(recording.tick())
+            pause = recording.tick()
+            journal.flush()
+            await asyncio.sleep(pause)
 
     async def _seconds(self, recording: Recording, journal: JournalWriter) -> None:
         """What needs no haste: ticks in the journal, the flow event, the room that stays empty."""

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 from rokuga.capture.buffer import Lost, Packet
 from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, Output, Spoiled, cause_of
-from rokuga.capture.rtp import MARKER, ORIENTATION_MASK, ORIENTATION_SHIFT, ORIENTED, MalformedPacket
+from rokuga.capture.rtp import MalformedPacket
 
 MAX_BYTES = 8 * 1024 * 1024
 """A picture larger than this is no picture."""
@@ -38,31 +38,31 @@ class PictureDepacketizer(ABC):
 
     def push(self, packet: Packet) -> Output:
         """The next packet in order; never raises on what it holds."""
+        sequence, rtp_time, marker, payload, arrival_ns, orientation = packet
         out: Output = []
-        if self._open and packet.rtp_time != self._rtp_time:
-            out += self._end()
-        if not self._open:
+        if not self._open or rtp_time != self._rtp_time:
+            if self._open:
+                out = self._end()
             out += self._begin(packet)
-        self._gap.clear()
-        self._last_sequence = packet.sequence
-        if packet.arrival_ns > self._last_arrival:
-            self._last_arrival = packet.arrival_ns
-        elif packet.arrival_ns < self._first_arrival:
-            self._first_arrival = packet.arrival_ns
+        if self._gap:
+            self._gap.clear()
+        self._last_sequence = sequence
+        if arrival_ns > self._last_arrival:
+            self._last_arrival = arrival_ns
+        elif arrival_ns < self._first_arrival:
+            self._first_arrival = arrival_ns
         if not (self._useless or self._broken):
             try:
-                self._add(packet.payload)
+                self._add(payload)
                 self._limit(len(self._data))
             except MalformedPacket:
                 self.malformed += 1
                 self._broken = True
                 self._forget()
-        marker = packet.marker
+        if orientation >= 0:
+            self._orientation = orientation
         if marker:
-            if marker & ORIENTED:
-                self._orientation = marker >> ORIENTATION_SHIFT & ORIENTATION_MASK
-            if marker & MARKER:
-                out += self._end()
+            out += self._end()
         return out
 
     def lost(self, lost: Lost) -> Output:

@@ -17,8 +17,9 @@ from rokuga.journal.writer import JournalWriter
 from rokuga.room.protocol import Gone, Room, RoomChange, Stream
 from rokuga.room.select import select
 
-TICK_SECONDS = 0.05
-"""A recorder needs no low latency, and each wake-up costs as much as several packets."""
+TICK_SECONDS = 0.1
+"""No recorder needs low latency, arrival times are the kernel's, and each wake-up costs as much as several packets. Longer ticks would
+cost a packet that is missing one of its chances to be resent, and a process that is killed more than 100 ms."""
 REPAIR_TICK_SECONDS = 0.02
 """While a packet is missing: it is to be asked for in time."""
 FLOW_NS = 5_000_000_000

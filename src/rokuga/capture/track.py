@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiortc import RTCCertificate
 
 from rokuga.capture import rtcp
 from rokuga.capture.av1 import Av1Depacketizer
-from rokuga.capture.buffer import Event, Lost, ReceiveBuffer, Restarted
+from rokuga.capture.buffer import Event, Packet, ReceiveBuffer, Restarted
+from rokuga.capture.datagrams import Datagrams
 from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, AudioDepacketizer, Depacketizer, Output
 from rokuga.capture.h264 import H264Depacketizer
 from rokuga.capture.keyframes import KeyframeAsker
@@ -54,6 +55,7 @@ class Setting:
     segment_seconds: float
     past: Counter[str]
     log: Any
+    datagrams: Datagrams = field(default_factory=Datagrams)
 
 
 class Track:
@@ -66,7 +68,6 @@ class Track:
         self.media = media
         self.codec = codec
         self.own_ssrc = own_ssrc
-        self.last_arrival_ns = 0
         self.frames = 0
         self._setting = setting
         self._journal = setting.journal
@@ -86,6 +87,11 @@ class Track:
         return self._number
 
     @property
+    def last_arrival_ns(self) -> int:
+        """When its last packet came, monotonic; 0: none yet."""
+        return self._buffer.last_arrival_ns
+
+    @property
     def repairing(self) -> bool:
         """Whether packets wait for one that is missing."""
         return self._buffer.held > 0
@@ -98,8 +104,6 @@ class Track:
 
     def rtp(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
-        if arrival_ns > self.last_arrival_ns:
-            self.last_arrival_ns = arrival_ns
         self._buffer.push(packet, arrival_ns)
 
     def rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
@@ -117,16 +121,17 @@ class Track:
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
         """Journal what is in order; the RTCP datagrams that are due."""
         self._journal_events(self._buffer.poll(now_ns))
-        datagrams = []
+        datagrams: list[bytes] = []
         if now_ns - self._reported_ns >= REPORT_NS:
             self._reported_ns = now_ns
             datagrams.append(self._receiver_report(now_ns, utc_ns))
-        missing = self._buffer.nacks(now_ns)
-        for start in range(0, len(missing), NACKS):
-            datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing[start : start + NACKS]))
-        if self._asker is not None:
-            if self._buffer.waits_ns(now_ns) > DOUBT_NS:
+        if self._buffer.missing:
+            missing = self._buffer.nacks(now_ns)
+            for start in range(0, len(missing), NACKS):
+                datagrams.append(rtcp.nack(self.own_ssrc, self.media.ssrc, missing[start : start + NACKS]))
+            if self._asker is not None and self._buffer.waits_ns(now_ns) > DOUBT_NS:
                 self._asker.lost()
+        if self._asker is not None:
             reason = self._asker.due(now_ns)
             if reason is not None:
                 self._journal.append(KeyframeAsked(self._number, reason))
@@ -170,20 +175,23 @@ class Track:
 
     def _journal_events(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, Restarted):
+            if isinstance(event, Packet):
+                output = self._depacketizer.push(event)
+                if output:
+                    self._journal_output(output)
+            elif isinstance(event, Restarted):
                 self._journal_output(self._depacketizer.flush())
                 self._journal.append(TrackClosed(self._number, "replaced"))
                 self._open()
-            elif isinstance(event, Lost):
-                self._journal_output(self._depacketizer.lost(event))
             else:
-                self._journal_output(self._depacketizer.push(event))
+                self._journal_output(self._depacketizer.lost(event))
 
     def _journal_output(self, output: Output) -> None:
         for item in output:
             if isinstance(item, AccessUnit):
+                switched = self._layer_ns is not None and self._switched(item, self._layer_ns)
                 rtp_time, first, last, keyframe, data, orientation = item
-                self._journal.append(Frame(self._number, rtp_time, first, last, keyframe, data, self._switched(item), orientation))
+                self._journal.append(Frame(self._number, rtp_time, first, last, keyframe, data, switched, orientation))
                 self.frames += 1
                 if self._asker is not None:
                     self._asker.media(item.keyframe, item.first_arrival_ns)
@@ -192,11 +200,9 @@ class Track:
                 if self._asker is not None:
                     self._asker.lost()
 
-    def _switched(self, item: AccessUnit) -> bool:
-        """Whether this frame is the first of another layer."""
-        if self._layer_ns is None:
-            return False
-        since = item.first_arrival_ns - self._layer_ns
+    def _switched(self, item: AccessUnit, told_ns: int) -> bool:
+        """Whether this frame is the first of the layer that we were told of then."""
+        since = item.first_arrival_ns - told_ns
         if not (item.keyframe and since >= -LAYER_EARLY_NS) and since < LAYER_LATE_NS:
             return False
         self._layer_ns = None

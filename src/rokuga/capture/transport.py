@@ -13,8 +13,10 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
+from rokuga.capture.datagrams import Datagrams
 from rokuga.capture.rtp import is_rtcp
 from rokuga.capture.sdp import Local, Offer
+from rokuga.capture.srtp import unprotect
 from rokuga.capture.udp import UdpPath, local_addresses
 from rokuga.errors import RokugaError
 
@@ -35,7 +37,8 @@ class MediaTransport:
     ``lost`` is a future that gets a TransportError when the connection ends by itself.
     """
 
-    def __init__(self, certificate: RTCCertificate, on_packet: PacketHandler) -> None:
+    def __init__(self, certificate: RTCCertificate, datagrams: Datagrams, on_packet: PacketHandler) -> None:
+        self._datagrams = datagrams
         self._on_packet = on_packet
         self._gatherer = RTCIceGatherer(iceServers=[])
         self._connection = self._gatherer._connection
@@ -43,7 +46,7 @@ class MediaTransport:
         self._dtls = RTCDtlsTransport(self._ice, [certificate])
         self._certificate = certificate
         self._paths: list[UdpPath] = []
-        self._early: deque[tuple[bytes, int]] = deque(maxlen=EARLY_PACKETS)
+        self._early: deque[tuple[bytearray, int]] = deque(maxlen=EARLY_PACKETS)
         self._ready = False
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.undecipherable = 0
@@ -57,7 +60,7 @@ class MediaTransport:
         for address in local_addresses(remote):
             protocol = StunProtocol(self._connection)
             try:
-                path = UdpPath(address, protocol, self._encrypted)
+                path = UdpPath(address, protocol, self._datagrams, self._encrypted)
             except OSError as error:
                 raise TransportError(f"cannot bind to {address}: {error}") from None
             host, port = path.name
@@ -113,7 +116,8 @@ class MediaTransport:
     def drain(self) -> None:
         """Take in what has come since the last call; the first one begins with what came before the connection was ready."""
         while self._ready and self._early:
-            self._encrypted(*self._early.popleft())
+            data, arrival_ns = self._early.popleft()
+            self._encrypted(memoryview(data), arrival_ns)
         for path in self._paths:
             path.drain()
 
@@ -141,16 +145,16 @@ class MediaTransport:
         if self._dtls.state in ("closed", "failed") or self._ice.state in ("closed", "failed"):
             self.lost.set_exception(TransportError(f"ICE {self._ice.state}, DTLS {self._dtls.state}"))
 
-    def _encrypted(self, data: bytes, arrival_ns: int) -> None:
+    def _encrypted(self, data: memoryview, arrival_ns: int) -> None:
         if not self._ready:
-            self._early.append((data, arrival_ns))
+            self._early.append((bytearray(data), arrival_ns))
             return
         if len(data) < 12:
             return
         control = is_rtcp(data)
         try:
             session = self._dtls._rx_srtp
-            plain: bytes = session.unprotect_rtcp(data) if control else session.unprotect(data)
+            plain: bytes = session.unprotect_rtcp(bytes(data)) if control else unprotect(session, data)
         except (pylibsrtp.Error, ValueError):
             self.undecipherable += 1
             return

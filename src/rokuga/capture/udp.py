@@ -7,38 +7,39 @@ tick drains each socket, and only STUN and DTLS reach aioice; media never does.
 import asyncio
 import ipaddress
 import socket
-import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from aioice.ice import StunProtocol
 
 from rokuga import clock
+from rokuga.capture.datagrams import ROOM, SO_TIMESTAMPNS, Datagrams
 
-SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """More than a second of any stream: a stalled event loop loses nothing."""
-DATAGRAM = 2048
-BATCH = 256
-_STAMP = struct.Struct("@ll")
-_ANCILLARY = socket.CMSG_SPACE(_STAMP.size)
+CALLS = 4
+"""so many in one drain: then it is the turn of others"""
+BATCH = CALLS * ROOM
 _AHEAD_NS = 5_000_000
 """a drain takes this long at most: packets may come while it runs"""
 
-MediaHandler = Callable[[bytes, int], None]
-"""Called with an encrypted RTP or RTCP packet and its arrival, monotonic ns."""
+MediaHandler = Callable[[memoryview, int], None]
+"""Called with an encrypted RTP or RTCP packet, which is its own to write into until it returns, and its arrival, monotonic ns."""
 
 
-def arrival_ns(stamp_ns: int | None, offset_ns: int, earliest_ns: int, now_ns: int) -> int:
-    """When a packet came, monotonic: its wall clock stamp plus the offset of this drain.
+def arrival_ns(stamp_ns: int, offset_ns: int, earliest_ns: int, now_ns: int) -> int:
+    """When a packet came, monotonic: its wall clock stamp plus the offset of this drain; ``now_ns`` for one without stamp (0).
 
     A step of the wall clock between arrival and reading would show up in full, so the result is held between the last drain that
     found the socket empty and now.
     """
-    if stamp_ns is None:
+    if not stamp_ns:
         return now_ns
-    return max(earliest_ns, min(stamp_ns + offset_ns, now_ns + _AHEAD_NS))
+    arrival, latest_ns = stamp_ns + offset_ns, now_ns + _AHEAD_NS
+    if earliest_ns <= arrival <= latest_ns:
+        return arrival
+    return earliest_ns if arrival < earliest_ns else latest_ns
 
 
 def local_addresses(remote: Iterable[str]) -> list[str]:
@@ -61,10 +62,11 @@ def local_addresses(remote: Iterable[str]) -> list[str]:
 class UdpPath(asyncio.DatagramTransport):
     """One bound socket; aioice's StunProtocol sits on it. Until ``batched`` is set, packets are read as they come."""
 
-    def __init__(self, address: str, protocol: StunProtocol, on_media: MediaHandler) -> None:
+    def __init__(self, address: str, protocol: StunProtocol, datagrams: Datagrams, on_media: MediaHandler) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
+        self._datagrams = datagrams
         self._on_media = on_media
         self._closed = False
         self._batched = False
@@ -102,33 +104,26 @@ class UdpPath(asyncio.DatagramTransport):
             return
         now = clock.monotonic_ns()
         offset = now - clock.utc_ns()
-        for _ in range(BATCH):
+        for _ in range(CALLS):
             try:
-                data, ancillary, _, address = self._socket.recvmsg(DATAGRAM, _ANCILLARY)
-            except BlockingIOError:
-                self._emptied_ns = now
-                return
+                received = self._datagrams.receive(self._socket)
             except OSError as error:
                 self._protocol.error_received(error)  # an ICMP answer to something that we sent
                 continue
-            stamp = None
-            if ancillary:
-                seconds, nanoseconds = _STAMP.unpack_from(ancillary[0][2])
-                stamp = seconds * 1_000_000_000 + nanoseconds
-            if data:
-                self._take(data, address, arrival_ns(stamp, offset, self._emptied_ns, now))
+            for number, (data, stamp) in enumerate(received):
+                # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP and RTCP.
+                first = data[0] if data else -1
+                if 128 <= first <= 191:
+                    self._on_media(data, arrival_ns(stamp, offset, self._emptied_ns, now))
+                elif 0 <= first <= 3 or 20 <= first <= 63:
+                    self._protocol.datagram_received(bytes(data), self._datagrams.sender(number))
             if self._closed:
+                return
+            if len(received) < ROOM:
+                self._emptied_ns = now
                 return
         if self._batched:
             self._loop.call_soon(self.drain)
-
-    def _take(self, data: bytes, address: Any, arrival: int) -> None:
-        # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP and RTCP.
-        first = data[0]
-        if 128 <= first <= 191:
-            self._on_media(data, arrival)
-        elif first <= 3 or 20 <= first <= 63:
-            self._protocol.datagram_received(data, address)
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Send at once; what the kernel has no room for is lost, as on any network."""

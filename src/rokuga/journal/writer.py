@@ -1,4 +1,4 @@
-"""Writing the journal: buffered for at most 100 ms, on disk within a second, a new file every minute or 64 MB."""
+"""Writing the journal: buffered until ``flush``, on disk within a second, a new file every minute or 64 MB."""
 
 import asyncio
 import errno
@@ -11,10 +11,8 @@ from rokuga import clock
 from rokuga.journal.reader import files, last_header, last_track
 from rokuga.journal.records import FileHeader, Frame, Loss, Record, Tick, encode
 
-FLUSH_SECONDS = 0.1
-"""Received data is written at the latest this long after append: a killed process loses no more."""
 SYNC_SECONDS = 1.0
-"""Written data is on the disk at the latest this long after: a power cut loses no more."""
+"""What was appended is written and on the disk at the latest this long after: a power cut loses no more."""
 FILE_NS = 60 * 1_000_000_000
 FILE_BYTES = 64 * 1024 * 1024
 BUFFER_BYTES = 1024 * 1024
@@ -26,6 +24,8 @@ LOSSES_BYTES = 8 * 1024 * 1024
 
 class JournalWriter:
     """The one writer of a generation's journal. ``async with``; a writer never appends to a file that it did not create.
+
+    Whoever appends decides with ``flush`` how much a killed process may lose.
 
     A writer that finds files of an earlier one (capture was restarted) goes on with the next file number, the same epoch and
     higher track numbers. Raises OSError when the disk refuses; what was appended before is kept in the buffer.
@@ -82,11 +82,12 @@ class JournalWriter:
         return number
 
     def append(self, record: Record, now_ns: int | None = None) -> int:
-        """Append one record; returns its monotonic ns. It is written within FLUSH_SECONDS."""
+        """Append one record; returns its monotonic ns. It is written with the next ``flush``."""
         now = clock.monotonic_ns() if now_ns is None else now_ns
-        if isinstance(record, Frame) and len(self._buffer) >= PENDING_BYTES:
+        pending = len(self._buffer)
+        if pending >= PENDING_BYTES and isinstance(record, Frame):
             record = Loss(record.track, -1, -1, record.rtp_time, "disk-full")
-        if isinstance(record, Loss | Tick) and len(self._buffer) >= PENDING_BYTES + LOSSES_BYTES:
+        if pending >= PENDING_BYTES + LOSSES_BYTES and isinstance(record, Loss | Tick):
             return now
         self._buffer += encode(record, now)
         if len(self._buffer) >= BUFFER_BYTES and self._failed is None:
@@ -130,13 +131,10 @@ class JournalWriter:
         self._fd = -1
 
     async def _run(self) -> None:
-        since_sync = 0.0
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(SYNC_SECONDS)
             self.flush()
-            since_sync += FLUSH_SECONDS
-            if since_sync >= SYNC_SECONDS and self._dirty:
-                since_sync = 0.0
+            if self._dirty:
                 self._dirty = False
                 # A duplicate, so that a change of file meanwhile does not close it under the thread.
                 fd = os.dup(self._fd)
