@@ -106,12 +106,12 @@ def beeping_pcm(codec: Literal["pcmu", "pcma", "g722"], seconds: int) -> tuple[b
 
 
 @functools.cache
-def opus(seconds: int, beep_every: float = 1.0, tone: float = 1000.0, channels: int = 2) -> tuple[bytes, ...]:
+def opus(seconds: int, beep_every: float = 1.0, tone: float = 1000.0, channels: int = 2, bit_rate: int = 48_000) -> tuple[bytes, ...]:
     """Packets of 20 ms: a beep of 100 ms at each multiple of ``beep_every`` seconds, else near silence."""
     layout = "stereo" if channels == 2 else "mono"
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, AudioCodecContext)
-    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = 48000, layout, "s16", 48000
+    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = 48000, layout, "s16", bit_rate
     encoder.options = {"application": "lowdelay", "frame_duration": "20"}
     packets: list[bytes] = []
     noise = random.Random(1)

@@ -1,8 +1,9 @@
 """Packets to sound: what is lost fades, what is silent costs nothing and is silent."""
 
 import itertools
+import random
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import av
 import pytest
@@ -12,6 +13,7 @@ from av.packet import Packet
 
 from rokuga.journal.reader import Position
 from rokuga.render import sound
+from rokuga.render.audio import opus_samples
 from rokuga.render.decode import OpusDecoder
 from rokuga.render.plan import AudioPlan, Head, LineKey, Ref
 from rokuga.render.sound import aac_frames, silences
@@ -52,12 +54,12 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     count = {"decoded": 0, "encoded": 0}
     decode, encode = OpusDecoder.decode, sound._encode
 
-    def counting_decode(self: OpusDecoder, data: bytes, samples: int) -> bytes:
-        count["decoded"] += 1
-        return decode(self, data, samples)
+    def counting_decode(self: OpusDecoder, packets: Sequence[tuple[bytes, int]]) -> bytes:
+        count["decoded"] += len(packets)
+        return decode(self, packets)
 
     def counting_encode(encoder: AudioCodecContext, number: int, blocks: bytes, channels: int) -> Iterable[tuple[int, bytes]]:
-        count["encoded"] += len(blocks) // 2048
+        count["encoded"] += len(blocks) // 4096
         return encode(encoder, number, blocks, channels)
 
     sound._silent_frame(1)
@@ -110,12 +112,12 @@ def test_dtx_is_silent_between_the_words(work: dict[str, int]) -> None:
 def test_lost_sound_is_made_up_for_60_ms_and_then_fades_without_a_click() -> None:
     tone = opus(2, beep_every=0.02, tone=450, channels=1)
     plan, data = planned([(n, p) for n, p in enumerate(tone) if not 50 <= n < 60], 90)
-    samples = array("h", b"".join(sound._decoded(plan, lambda ref: data[ref.position])))
+    samples = array("f", b"".join(sound._decoded(plan, lambda ref: data[ref.position])))
     assert len(samples) == 100 * 960
-    level = rms(array("f", samples[40_000:48_000]))
-    assert rms(array("f", samples[48_000 : 48_000 + 2880])) > level / 3
+    level = rms(samples[40_000:48_000])
+    assert rms(samples[48_000 : 48_000 + 2880]) > level / 3
     assert not any(samples[48_000 + 3840 : 48_000 + 9600])
-    assert rms(array("f", samples[48_000 + 9600 + 960 : 48_000 + 9600 + 4800])) > level / 3
+    assert rms(samples[48_000 + 9600 + 960 : 48_000 + 9600 + 4800]) > level / 3
     steepest = max(abs(a - b) for a, b in itertools.pairwise(samples[30_000:47_000]))
     assert max(abs(a - b) for a, b in itertools.pairwise(samples[47_000:64_000])) <= 1.5 * steepest
 
@@ -124,4 +126,27 @@ def test_packets_that_are_bad_or_gone_leave_the_length_as_it_is() -> None:
     good = opus(2, channels=1)
     packets = [(n, b"\x7b\xff\xff\xff\xff\xff\xff" if n % 7 == 3 else p) for n, p in enumerate(good)]
     plan, data = planned(packets, 90)
-    assert len(b"".join(sound._decoded(plan, lambda ref: b"" if ref.position.offset % 11 == 5 else data[ref.position]))) == 100 * 960 * 2
+    assert len(b"".join(sound._decoded(plan, lambda ref: b"" if ref.position.offset % 11 == 5 else data[ref.position]))) == 100 * 960 * 4
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_packets_decode_together_as_they_do_apart(channels: int) -> None:
+    packets = [(p, 960) for p in (*opus(2, channels=channels), *opus(1, channels=channels, bit_rate=192_000))]
+    together, apart = OpusDecoder(channels), OpusDecoder(channels)
+    assert len({p[0] for p, _ in packets}) < 5
+    assert max(len(p) for p, _ in packets) > 252, "lengths of two bytes"
+    assert together.decode(packets) == b"".join(apart.decode([p]) for p in packets)
+
+
+def test_a_bad_packet_does_not_spoil_those_that_are_decoded_with_it() -> None:
+    good = [(p, 960) for p in opus(1, channels=1)]
+    bad = (good[10][0] + bytes(1_400), 960)
+    assert OpusDecoder(1).decode([*good[:10], bad, *good[11:]])[: 10 * 960 * 4] == OpusDecoder(1).decode(good[:10])
+
+
+def test_hostile_packets_make_no_sound_that_the_encoder_cannot_take() -> None:
+    random_ = random.Random(3)
+    packets = [bytes((random_.randrange(32) << 3,)) + random_.randbytes(random_.randrange(1, 300)) for _ in range(400)]
+    samples = array("f", OpusDecoder(1).decode([(p, opus_samples(p)) for p in packets]))
+    assert max(map(abs, samples)) < 2
+    assert len(samples) == sum(map(opus_samples, packets))

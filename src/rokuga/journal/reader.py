@@ -5,17 +5,18 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from zlib import crc32
 
 from rokuga.errors import DamagedHeader, JournalError
 from rokuga.journal.records import FRAME_HEAD, HEAD, MAX_BODY, TYPE_MASK, FileHeader, Frame, Record, TrackOpened, decode
 
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024
+FRAME_BYTES = 2
+"""What is read of a frame's bytes: enough to tell how much sound an Opus packet holds (RFC 6716 §3)."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(NamedTuple):
     """A place in a generation's journal: file number and byte offset of a record (0: before the header)."""
 
     file: int
@@ -25,8 +26,7 @@ class Position:
 START = Position(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record, where it stands, where the next one begins, and when it was appended."""
 
     position: Position
@@ -46,8 +46,11 @@ class Damage:
 
 def files(folder: Path) -> list[tuple[int, Path]]:
     """The journal files of a generation, by number."""
-    found = [(int(p.stem), p) for p in folder.glob("*.rj") if p.stem.isdigit()]
-    return sorted(found)
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - each poll does this, and a Path each would cost more than the rest
+    except FileNotFoundError:
+        return []
+    return sorted((int(name[:-3]), folder / name) for name in names if name.endswith(".rj") and name[:-3].isdigit())
 
 
 def read_header(path: Path) -> FileHeader | None:
@@ -85,7 +88,8 @@ def last_track(folder: Path) -> int:
 class JournalReader:
     """Reads a generation's journal in order. ``read`` yields what is there now and may be called again to follow.
 
-    Frames come without their bytes (``data`` is empty, ``Entry.payload_bytes`` tells their number); ``payload`` fetches them.
+    Frames come without their bytes (``data`` is the first FRAME_BYTES, ``Entry.payload_bytes`` tells their number); ``payload`` fetches
+    them.
     At the first bad record (or a bad header) of the newest file it stops (the writer may still be at it, or was killed there); in
     an older file it yields Damage and goes on with the next one. The journal may be gone up to ``start``: reading begins there.
     """
@@ -179,15 +183,13 @@ class JournalReader:
                     return f"a record claims {length} bytes"
                 end = at + HEAD.size + length
                 if len(buffer) >= end:
-                    body = buffer[at + HEAD.size : end]
-                    if crc32(body, crc32(buffer[at + 8 : at + HEAD.size])) != crc:
+                    if crc32(buffer[at + 8 : end]) != crc:
                         return "wrong checksum"
+                    payload, body_end = 0, end
                     if kind & TYPE_MASK == Frame.type and length >= FRAME_HEAD.size:
                         payload = length - FRAME_HEAD.size
-                        record: Record | None = decode(kind, flags, track, body[: FRAME_HEAD.size])
-                    else:
-                        payload = 0
-                        record = decode(kind, flags, track, body)
+                        body_end = min(end, at + HEAD.size + FRAME_HEAD.size + FRAME_BYTES)
+                    record = decode(kind, flags, track, buffer[at + HEAD.size : body_end])
                     after = Position(number, self._next.offset + HEAD.size + length)
                     if record is not None:
                         entry = Entry(self._next, after, now, record, payload)

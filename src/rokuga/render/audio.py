@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rokuga.render.clock import Settled
-from rokuga.render.line import Arrived, Line, Peek, Track
+from rokuga.render.line import Arrived, Line, Track
 from rokuga.render.plan import AudioPlan, Head, Plan, Ref, Timeline
 
 RATE = 48_000
@@ -50,9 +50,8 @@ def opus_samples(packet: bytes) -> int:
 class Sound:
     """The packets of an open run that are still needed, and how far AAC frames have been planned. Times: samples at 48 kHz."""
 
-    def __init__(self, timeline: Timeline, peek: Peek, state: dict[str, Any]) -> None:
+    def __init__(self, timeline: Timeline, state: dict[str, Any]) -> None:
         self._timeline = timeline
-        self._peek = peek
         self.packets = [Ref.from_json(p) for p in state.get("packets", [])]
         self.origin = int(state.get("origin", 0))
         self.first = int(state.get("first", 0))
@@ -80,9 +79,8 @@ class Sound:
         if track.codec != "opus":
             # G.711: a byte a sample; G.722: a byte for two samples at 16 kHz, but RTP time runs at 8 kHz (RFC 3551 §4.5.2).
             return min(item.size * (RATE // 8000), GAP_SAMPLES)
-        head = self._peek(item.position, min(item.size, 2))
-        samples = opus_samples(head)
-        if samples and item.size > SILENT_BYTES and head[0] & OPUS_STEREO:
+        samples = opus_samples(item.head)
+        if samples and item.size > SILENT_BYTES and item.head[0] & OPUS_STEREO:
             self.stereo = True
         return samples
 
@@ -138,7 +136,7 @@ class AudioLine(Line):
     """See the module. Units: samples at 48 kHz, PTS at 90 kHz."""
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._sound = Sound(self._timeline, self._peek, state)
+        self._sound = Sound(self._timeline, state)
         self._half_ns = int(state.get("half", 0))
         self._last_end = int(state.get("end", -1))
         self._discontinuity = bool(state.get("discontinuity", False))

@@ -8,8 +8,7 @@ only roughly; room time never goes back, though.
 """
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 BEHIND_NS = 10_000_000_000
 AHEAD_NS = 3_000_000_000
@@ -25,8 +24,7 @@ TOLERANCE_NS = 60_000_000
 """A transit that afterwards stays within this of the estimate is the old clock: jitter, or drift during the pause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """A frame's room time. ``restarted``: RTP time cannot be compared with that of the frame before."""
 
     room_ns: int
@@ -45,6 +43,8 @@ class TrackClock:
         self._rate = rate
         state = state or {}
         self._buckets: list[list[int]] = [list(b) for b in state.get("buckets", [])]
+        # The least transit of all buckets; None: to be found anew.
+        self._behind: int | None = None
         self._offset: int | None = state.get("offset")
         self._room: int | None = state.get("room")
         self._last: tuple[int, int] | None = tuple(state["last"]) if state.get("last") else None
@@ -91,9 +91,10 @@ class TrackClock:
         elif span != self._settled_span and (switched or not self._comes_back(self._offset)):
             self._offset = ahead
             self._buckets.clear()
+            self._behind = None
             restarted = not switched
         elif self._last is not None:
-            target = min([ahead, *(b[1] for b in self._buckets if b[0] * BUCKET_NS >= arrival_ns - BEHIND_NS)])
+            target = min(ahead, self._least_behind(arrival_ns, ahead))
             limit = int(max(0, rtp_ns - self._last[0]) * SLEW)
             self._offset += max(-limit, min(limit, target - self._offset))
         self._settled_span = span
@@ -121,11 +122,20 @@ class TrackClock:
             return abs(late) <= TOLERANCE_NS
         return any(abs(transit - offset) <= TOLERANCE_NS for transit in least.values())
 
+    def _least_behind(self, arrival_ns: int, otherwise: int) -> int:
+        """The least transit within ``BEHIND_NS``; buckets that are older are forgotten."""
+        while self._buckets and self._buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS:
+            self._buckets.pop(0)
+            self._behind = None
+        if self._behind is None:
+            self._behind = min((transit for _, transit in self._buckets), default=otherwise)
+        return self._behind
+
     def _remember(self, arrival_ns: int, transit: int) -> None:
         number = arrival_ns // BUCKET_NS
-        if self._buckets and self._buckets[-1][0] >= number:
-            self._buckets[-1][1] = min(self._buckets[-1][1], transit)
-            return
-        self._buckets.append([number, transit])
-        while self._buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS - BUCKET_NS:
-            self._buckets.pop(0)
+        if not self._buckets or self._buckets[-1][0] < number:
+            self._buckets.append([number, transit])
+            self._behind = None
+        elif transit < self._buckets[-1][1]:
+            self._buckets[-1][1] = transit
+            self._behind = None

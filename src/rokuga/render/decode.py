@@ -1,5 +1,8 @@
-"""Audio packets to 16-bit sound at 48 kHz: what is lost is made up. A decoder lives for one segment."""
+"""Audio packets to sound at 48 kHz, interleaved 32-bit float: what is lost is made up. A decoder lives for one segment."""
 
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Protocol
 
 import av
@@ -9,13 +12,24 @@ from av.packet import Packet
 
 from rokuga.render.audio import FRAME_SAMPLES, RATE
 
+SAMPLE = 4
+"""bytes of a sample of one channel"""
 PCM = {"pcmu": ("pcm_mulaw", 8_000), "pcma": ("pcm_alaw", 8_000), "g722": ("g722", 16_000)}
 """FFmpeg's name and the sample rate"""
+MOST_SAMPLES = 5_760
+"""No Opus packet holds more than 120 ms (RFC 6716 §3.4, R5)."""
+MOST_BYTES = 1_276
+"""Of an Opus packet with one frame: the TOC byte and at most 1275 more (R2)."""
+BELOW_TWO = bytes((*range(0x40), *range(0x80, 0xC0)))
+"""The last bytes (little-endian) of the floats between -2 and 2."""
 
 
 class Decoder(Protocol):
-    def decode(self, data: bytes, samples: int) -> bytes:
-        """Exactly ``samples`` samples (48 kHz, interleaved 16 bits); made up as far as ``data`` is bad."""
+    def decode(self, packets: Sequence[tuple[bytes, int]]) -> bytes:
+        """The sound of packets that follow each other without a hole, each with its number of samples: exactly so many.
+
+        It is made up where a packet is empty or bad.
+        """
 
     def conceal(self, samples: int) -> bytes:
         """Sound for a hole in front of the next packet."""
@@ -27,25 +41,62 @@ class OpusDecoder:
     def __init__(self, channels: int) -> None:
         self._channels = channels
         self._decoder = _codec("libopus", RATE, channels)
+        self._decoder.options = {"request_sample_fmt": "flt"}
         self._toc = 0
 
-    def decode(self, data: bytes, samples: int) -> bytes:
-        sound = _decode(self._decoder, data, self._channels) if data else b""
-        if not sound:
-            return self.conceal(samples)
-        self._toc = data[0]
-        return _fitted(sound, samples, self._channels)
+    def decode(self, packets: Sequence[tuple[bytes, int]]) -> bytes:
+        return b"".join(sound for group in _groups(packets) for sound in self._together(group))
 
     def conceal(self, samples: int) -> bytes:
         # A packet that is nothing but a TOC byte stands for a lost frame (RFC 6716 §3.2.1).
         step = FRAME_SAMPLES[self._toc >> 3]
         made = bytearray()
         for at in range(0, samples, step):
-            sound = _decode(self._decoder, bytes((self._toc & 0xFC,)), self._channels)
+            sound = self._sound(bytes((self._toc & 0xFC,)))
             if not sound:
                 break
             made += _fitted(sound, min(step, samples - at), self._channels)
         return _fitted(bytes(made), samples, self._channels)
+
+    def _together(self, group: list[tuple[bytes, int]]) -> Iterator[bytes]:
+        samples = sum(samples for _, samples in group)
+        data = group[0][0] if len(group) == 1 else _joined([data for data, _ in group])
+        sound = self._sound(data) if data else b""
+        if sound:
+            self._toc = data[0]
+            yield _fitted(sound, samples, self._channels)
+        elif len(group) == 1:
+            yield self.conceal(samples)
+        else:
+            for packet in group:
+                yield from self._together([packet])
+
+    def _sound(self, data: bytes) -> bytes:
+        return _clipped(_decode(self._decoder, data, self._channels))
+
+
+def _groups(packets: Sequence[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
+    """Packets that can be one, as many as a packet may hold: a call of the decoder costs a quarter of the decoding."""
+    for toc, run in groupby(packets, lambda packet: _toc_of_one_frame(packet[0])):
+        alike = list(run)
+        most = MOST_SAMPLES // FRAME_SAMPLES[toc >> 3] if toc >= 0 else 1
+        yield from (alike[at : at + most] for at in range(0, len(alike), most))
+
+
+def _toc_of_one_frame(packet: bytes) -> int:
+    """The TOC byte of a packet with one frame, else -1."""
+    return packet[0] if 0 < len(packet) <= MOST_BYTES and packet[0] & 3 == 0 else -1
+
+
+def _joined(packets: Sequence[bytes]) -> bytes:
+    """Packets of one frame each and with the same TOC byte as one packet, which decodes to the same (RFC 6716 §3.2.5, code 3, VBR)."""
+    lengths = bytearray()
+    for packet in packets[:-1]:
+        length = len(packet) - 1
+        first = length if length < 252 else 252 + (length & 3)
+        lengths += bytes((first,) if length < 252 else (first, (length - first) // 4))
+    head = bytes((packets[0][0] | 3, 0x80 | len(packets)))
+    return head + lengths + b"".join(packet[1:] for packet in packets)
 
 
 class PcmDecoder:
@@ -55,11 +106,21 @@ class PcmDecoder:
         name, rate = PCM[codec]
         self._channels = channels
         self._decoder = _codec(name, rate, 1)
-        self._resampler = AudioResampler("s16", "stereo" if channels == 2 else "mono", RATE)
+        self._resampler = AudioResampler("flt", "stereo" if channels == 2 else "mono", RATE)
         self._ready = b""
         self._last = b""
 
-    def decode(self, data: bytes, samples: int) -> bytes:
+    def decode(self, packets: Sequence[tuple[bytes, int]]) -> bytes:
+        return b"".join(self._one(data, samples) for data, samples in packets)
+
+    def conceal(self, samples: int) -> bytes:
+        made = b""
+        length = len(self._last) * (RATE // 8000)
+        while length and len(made) < samples * SAMPLE * self._channels:
+            made += self._one(b"", length)
+        return _fitted(made, samples, self._channels)
+
+    def _one(self, data: bytes, samples: int) -> bytes:
         self._last = data or self._last
         try:
             frames = self._decoder.decode(Packet(self._last)) if self._last else []
@@ -68,19 +129,12 @@ class PcmDecoder:
         for frame in frames:
             frame.pts = None
             for out in self._resampler.resample(frame):
-                self._ready += bytes(out.planes[0])[: out.samples * 2 * self._channels]
+                self._ready += bytes(out.planes[0])[: out.samples * SAMPLE * self._channels]
         # The resampler is 2 ms behind: they are missing at the very beginning alone, and everything is that much late.
-        size = samples * 2 * self._channels
+        size = samples * SAMPLE * self._channels
         sound = bytes(max(0, size - len(self._ready))) + self._ready[:size]
         self._ready = self._ready[size:]
         return sound
-
-    def conceal(self, samples: int) -> bytes:
-        made = b""
-        length = len(self._last) * (RATE // 8000)
-        while length and len(made) < samples * 2 * self._channels:
-            made += self.decode(b"", length)
-        return _fitted(made, samples, self._channels)
 
 
 def _codec(name: str, rate: int, channels: int) -> AudioCodecContext:
@@ -97,9 +151,16 @@ def _decode(decoder: AudioCodecContext, data: bytes, channels: int) -> bytes:
         frames = decoder.decode(Packet(data))
     except av.FFmpegError:
         return b""
-    return b"".join(bytes(f.planes[0])[: f.samples * 2 * channels] for f in frames)
+    return b"".join(bytes(f.planes[0])[: f.samples * SAMPLE * channels] for f in frames)
 
 
 def _fitted(sound: bytes, samples: int, channels: int) -> bytes:
-    size = samples * 2 * channels
+    size = samples * SAMPLE * channels
     return sound[:size] + bytes(max(0, size - len(sound)))
+
+
+def _clipped(sound: bytes) -> bytes:
+    """libopus makes samples of any size of a hostile packet, and with those above some thousands FFmpeg's AAC coder never ends."""
+    if not sound[SAMPLE - 1 :: SAMPLE].translate(None, BELOW_TWO):
+        return sound
+    return array("f", (max(-1.0, min(1.0, value)) for value in array("f", sound))).tobytes()

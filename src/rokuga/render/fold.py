@@ -6,7 +6,7 @@ import structlog
 
 from rokuga.errors import JournalError
 from rokuga.journal.reader import START, Entry, Position
-from rokuga.journal.records import End, FileHeader, Frame, Params, TrackClosed, TrackOpened
+from rokuga.journal.records import End, FileHeader, Frame, Params, Tick, TrackClosed, TrackOpened
 from rokuga.render import audio, look
 from rokuga.render.audio import AudioLine
 from rokuga.render.line import Arrived, Line, Peek
@@ -22,6 +22,7 @@ KNOWN = {"video": look.CODECS, "audio": audio.CODECS}
 class Fold:
     """Give it every entry in order; it answers with the segments that are thereby complete.
 
+    Frames are only collected: lines decide at each tick, and when a track begins or ends.
     ``state`` after an entry and its segments is plain JSON; a new Fold made of it goes on from ``start``, and records that a line has
     no use for any more do not reach that line.
     """
@@ -47,10 +48,10 @@ class Fold:
             line = self._tracks.get(record.track)
             if line is None or record.track not in line.track_numbers or entry.position < line.start:
                 return []
-            size, rtp_time, arrival_ns = entry.payload_bytes, record.rtp_time, record.first_arrival_ns
+            size, head, rtp_time, arrival_ns = entry.payload_bytes, record.data, record.rtp_time, record.first_arrival_ns
             marks = record.keyframe, record.switched, record.orientation
-            line.arrived(Arrived(entry.position, record.track, size, rtp_time, arrival_ns, *marks))
-            return list(line.advance(self._now, entry.after))
+            line.arrived(Arrived(entry.position, record.track, size, head, rtp_time, arrival_ns, *marks))
+            return []
         if isinstance(record, Params):
             # Lists and layout may change later; what render needs cannot.
             self.settings = self.settings or Settings.of(record.params)
@@ -65,6 +66,8 @@ class Fold:
             for line in self._lines.values():
                 for track in line.track_numbers:
                     line.close(entry.position, track)
+        elif not isinstance(record, Tick):
+            return []
         plans: list[Plan] = []
         for line in self._lines.values():
             if entry.position >= line.start:

@@ -1,14 +1,15 @@
 """A line: one playlist's fold. Journal records of its tracks in (of each kind one at a time), segment plans out.
 
 All that a line decides depends on the order of the records and on the times in them, so it decides the same whether it follows a
-recording or reads an old one. A line that is resumed is given a state and the records from a position on, and goes on alike.
+recording or reads an old one. A line that is resumed is given a state and the records from a position on, and goes on alike: which
+records make it decide depends on nothing but their types (see Fold).
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rokuga.journal.reader import Position
 from rokuga.journal.records import Kind
@@ -42,13 +43,14 @@ class Track:
         return Track(data["number"], data["kind"], data["codec"], data["rate"], TrackClock(data["rate"], data["clock"]))
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A frame as the journal has it, without its bytes."""
+class Arrived(NamedTuple):
+    """A frame as the journal has it, without most of its bytes."""
 
     position: Position
     track: int
     size: int
+    head: bytes
+    """its first bytes, at least two if it has so many"""
     rtp_time: int
     arrival_ns: int
     keyframe: bool

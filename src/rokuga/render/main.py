@@ -15,7 +15,7 @@ from rokuga.render.fold import VERSION, Fold
 from rokuga.render.output import SpoolWriter, read_checkpoint, write_checkpoint
 from rokuga.render.plan import Plan
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 """A full or failing disk is tried again this often, for ever: render falls behind and catches up, it never drops."""
 QUIET_NS = 30_000_000_000

@@ -64,7 +64,7 @@ class MergedLine(Line):
     """See the module. Units: PTS and durations in 90 kHz, sound in samples at 48 kHz from the session's beginning on."""
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._sound = Sound(self._timeline, self._peek, state.get("sound", {}))
+        self._sound = Sound(self._timeline, state.get("sound", {}))
         self._look = Look(self._peek, state.get("look", {}))
         self._shots = [Shot.from_json(s) for s in state.get("shots", [])]
         self._chain = [Shot.from_json(s) for s in state.get("chain", [])]

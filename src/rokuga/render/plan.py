@@ -1,7 +1,7 @@
 """What the fold decides and the segment writer carries out: references into the journal and times, no media."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from rokuga.hls.naming import TrackType
 from rokuga.journal.reader import Position
@@ -36,8 +36,7 @@ class Timeline:
         return self.epoch_utc_ns // 1_000_000 + (pts - self.base_90k) // 90
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """A frame in the journal and when it is: ``time`` is a PTS (90 kHz) for video, a run's sample time (48 kHz) for audio."""
 
     position: Position

@@ -13,7 +13,7 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
 from rokuga.render.audio import BLOCK, POST_BLOCKS, PRE_BLOCKS, RATE, SILENT_BYTES
-from rokuga.render.decode import Decoder, OpusDecoder, PcmDecoder
+from rokuga.render.decode import SAMPLE, Decoder, OpusDecoder, PcmDecoder
 from rokuga.render.plan import AudioPlan, Ref
 
 BIT_RATE = 64_000
@@ -27,8 +27,10 @@ CONVERGING = 4
 """Packets that the decoder is given before those that are heard after a silence (RFC 7845 §4.6: 80 ms)."""
 EDGE_BLOCKS = 4
 """Silent frames that are encoded at both ends of a silence: the encoder has then forgotten what was before."""
-BATCH_BLOCKS = 8
-"""Given to the encoder at once: FFmpeg's way of converting samples costs per call."""
+BATCH_BLOCKS = 32
+"""Given to the encoder at once: each call costs."""
+RUN = 48
+"""Packets that are decoded at once: a second, which bounds the memory."""
 TIME_BASE = Fraction(1, RATE)
 LAYOUTS = {1: "mono", 2: "stereo"}
 
@@ -60,7 +62,7 @@ def aac_frames(plan: AudioPlan, payload: Payload) -> list[bytes]:
     # The encoder is given neither the middle of a silence nor those numbers: which frame a packet holds is looked up.
     fed: list[int] = []
     held: list[int] = []
-    zero = bytes(BLOCK * 2 * plan.channels)
+    zero = bytes(BLOCK * SAMPLE * plan.channels)
     quiet = 0
 
     batch = bytearray()
@@ -107,11 +109,13 @@ def _encoder(channels: int) -> AudioCodecContext:
 
 def _encode(encoder: AudioCodecContext, number: int, blocks: bytes, channels: int) -> Iterator[tuple[int, bytes]]:
     """Packets that come out when blocks from that number on go in: the number of the block that each holds, and its bytes with header."""
-    frame = AudioFrame("s16", LAYOUTS[channels], len(blocks) // (2 * channels))
+    frame = AudioFrame("fltp", LAYOUTS[channels], len(blocks) // (SAMPLE * channels))
     frame.sample_rate = RATE
     frame.time_base = TIME_BASE
     frame.pts = number * BLOCK
-    frame.planes[0].update(blocks)
+    samples = memoryview(blocks).cast("f")
+    for channel in range(channels):
+        frame.planes[channel].update(samples[channel::channels].tobytes())
     for packet in encoder.encode(frame):
         # The encoder is one frame behind: the packet that it gives for a frame holds the frame before and says so in its PTS.
         assert packet.pts is not None
@@ -122,13 +126,13 @@ def _encode(encoder: AudioCodecContext, number: int, blocks: bytes, channels: in
 def _silent_frame(channels: int) -> bytes:
     """What the encoder makes of lasting silence: always the same."""
     encoder = _encoder(channels)
-    zero = bytes(BLOCK * 2 * channels)
+    zero = bytes(BLOCK * SAMPLE * channels)
     return [data for number in range(8) for _, data in _encode(encoder, number, zero, channels)][-1]
 
 
 def _blocks(plan: AudioPlan, payload: Payload, begin: int, count: int) -> Iterator[bytes]:
-    """``count`` blocks of interleaved 16-bit sound from sample time ``begin`` on, with silence where there is none."""
-    sample = 2 * plan.channels
+    """``count`` blocks of interleaved float sound from sample time ``begin`` on, with silence where there is none."""
+    sample = SAMPLE * plan.channels
     size = BLOCK * sample
     buffer = bytearray()
     at = plan.packets[0].time if plan.packets else begin
@@ -169,29 +173,42 @@ def _decoded(plan: AudioPlan, payload: Payload) -> Iterator[bytes]:
     silent = silences(plan.packets)
     expected = plan.packets[0].time if plan.packets else 0
     muted = False
+    run: list[tuple[bytes, int]] = []
+    decoder: Decoder | None = None
     for index, ref in enumerate(plan.packets):
-        decoder = decoders.get(ref.codec)
-        if decoder is None:
-            decoder = decoders[ref.codec] = OpusDecoder(channels) if ref.codec == "opus" else PcmDecoder(ref.codec, channels)
         hole = ref.time - expected
         expected = ref.time + ref.samples
+        other = decoders.get(ref.codec)
+        if other is None:
+            other = decoders[ref.codec] = OpusDecoder(channels) if ref.codec == "opus" else PcmDecoder(ref.codec, channels)
+        plain = hole <= 0 and not silent[index] and not muted and other is decoder
+        if run and (not plain or len(run) == RUN):
+            assert decoder is not None
+            yield decoder.decode(run)
+            run = []
+        decoder = other
+        if plain:
+            run.append((payload(ref), ref.samples))
+            continue
         if hole > 0:
             if muted:
-                yield bytes(hole * 2 * channels)
+                yield bytes(hole * SAMPLE * channels)
             else:
                 yield _concealed(decoder, hole, channels)
                 muted = hole >= CONCEALED + FADE_OUT
         if silent[index] and muted:
             if not all(silent[index : index + CONVERGING + 1]):
-                decoder.decode(payload(ref), ref.samples)
-            yield bytes(ref.samples * 2 * channels)
+                decoder.decode([(payload(ref), ref.samples)])
+            yield bytes(ref.samples * SAMPLE * channels)
             continue
-        data = payload(ref)
-        sound = decoder.decode(data, ref.samples) if data else decoder.conceal(ref.samples)
+        sound = decoder.decode([(payload(ref), ref.samples)])
         if muted:
             sound = _faded(sound, 0, FADE_IN, channels, rising=True)
         muted = silent[index]
         yield _faded(sound, 0, min(FADE_OUT, ref.samples), channels) if muted else sound
+    if run:
+        assert decoder is not None
+        yield decoder.decode(run)
 
 
 def _concealed(decoder: Decoder, samples: int, channels: int) -> bytes:
@@ -199,14 +216,14 @@ def _concealed(decoder: Decoder, samples: int, channels: int) -> bytes:
     sound = decoder.conceal(made)
     if samples > CONCEALED:
         sound = _faded(sound, CONCEALED, CONCEALED + FADE_OUT, channels)
-    return sound + bytes((samples - made) * 2 * channels)
+    return sound + bytes((samples - made) * SAMPLE * channels)
 
 
 def _faded(sound: bytes, begin: int, end: int, channels: int, rising: bool = False) -> bytes:
     """The sound with a linear fade between two samples."""
-    samples = array("h", sound)
+    samples = array("f", sound)
     length = end - begin
     for at in range(begin * channels, min(end * channels, len(samples))):
         step = at // channels - begin
-        samples[at] = samples[at] * (step if rising else length - step) // length
+        samples[at] = samples[at] * (step if rising else length - step) / length
     return samples.tobytes()

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import groupby
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
 
@@ -13,6 +14,11 @@ from av.stream import Stream
 PACKET = 188
 NULL_PACKET = b"\x47\x1f\xff\x10" + b"\xff" * 184
 LEAST_PACKETS = 20
+PID_BITS = bytes(value & 0x1F for value in range(256))
+"""of a packet's second byte"""
+COUNTED_ON = [bytes(value & 0xF0 | (value + shift) & 15 for value in range(256)) for shift in range(16)]
+"""A packet's fourth byte, the continuity counter moved on by so many."""
+BUFFER_BYTES = 256 * 1024
 Codec = Literal["h264", "aac"]
 TIME_BASE = Fraction(1, 90_000)
 TABLES_SECONDS = "10"
@@ -45,11 +51,13 @@ class ContinuousFile:
         self._rest = bytes(whole[end:])
         del whole[end:]
         fourth = whole[3::PACKET]
-        for index, (second, third) in enumerate(zip(whole[1::PACKET], whole[2::PACKET], strict=True)):
-            pid = (second & 0x1F) << 8 | third
-            counter = (fourth[index] + self._shift.get(pid, 0)) & 15
-            fourth[index] = fourth[index] & 0xF0 | counter
-            self.counters[pid] = counter
+        at = 0
+        for (high, low), run in groupby(zip(whole[1::PACKET].translate(PID_BITS), whole[2::PACKET], strict=True)):
+            pid = high << 8 | low
+            after = at + len(list(run))
+            fourth[at:after] = fourth[at:after].translate(COUNTED_ON[self._shift.get(pid, 0)])
+            self.counters[pid] = fourth[after - 1] & 15
+            at = after
         whole[3::PACKET] = fourth
         self._hash.update(whole)
         self._file.write(whole)
@@ -71,7 +79,9 @@ class TsMuxer:
     """
 
     def __init__(self, file: ContinuousFile, codecs: Sequence[Codec]) -> None:
-        self._container = av.open(file, "w", "mpegts", {"pat_period": TABLES_SECONDS, "sdt_period": TABLES_SECONDS})
+        # FFmpeg's habit is to hand over each packet at once.
+        options = {"pat_period": TABLES_SECONDS, "sdt_period": TABLES_SECONDS, "flush_packets": "0"}
+        self._container = av.open(file, "w", "mpegts", options, buffer_size=BUFFER_BYTES)
         self._streams: dict[Codec, Stream] = {c: self._container.add_mux_stream(c, rate=48_000 if c == "aac" else None) for c in codecs}
 
     def __enter__(self) -> Self:
