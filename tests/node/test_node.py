@@ -93,15 +93,16 @@ async def test_a_folder_that_goes_while_it_is_looked_at_is_no_error(node: Node, 
     rounds = 0
     done = asyncio.Event()
 
-    def sweep() -> None:
+    def sweep(before: float) -> int:
         nonlocal rounds
         rounds += 1
         if rounds == 1:
             raise FileNotFoundError("as told")
         loop.call_soon_threadsafe(done.set)
+        return 0
 
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(node, "_sweep", sweep)
+    monkeypatch.setattr(node._disk, "_sweep", sweep)
     monkeypatch.setattr(module, "ABANDONED_SECONDS", 0.01)
     watching = asyncio.create_task(node.watch())
     try:

@@ -216,7 +216,7 @@ def test_the_journal_has_what_it_is_meant_to_have(undisturbed: Undisturbed) -> N
     }
     assert {(s.width, s.height) for s in by_line["alice", "main", "video"]} == {(320, 180), (480, 270)}
     assert not any(s.discontinuity for s in by_line["alice", "main", "video"])
-    assert [(s.index, s.discontinuity) for s in by_line["frank", "main", "audio"]] == [(0, False), (1, False), (2, True), (3, False)]
+    assert [(s.index, s.discontinuity) for s in by_line["frank", "main", "audio"]] == [(0, False), (1, False), (2, True)]
     assert sum(s.discontinuity for s in by_line["bob", "main", "video"]) == 2, "the camera's pause and the return"
     assert sum(s.discontinuity for s in by_line["bob", "main", "audio"]) == 2, "the microphone's pause and the return"
     assert [s.discontinuity for s in by_line["erin", "main", "video"]].count(True) == 1
@@ -304,9 +304,13 @@ def test_its_journal_may_be_trimmed_while_it_runs(undisturbed: Undisturbed, tmp_
         gone += Trim(generation).remove(set(), clock.utc_ns() / 1e9 + 60)
         if number % 2:
             generation.checkpoint.unlink()
-    left = [file for file, _ in files(generation.journal)]
     assert gone > sum(path.stat().st_size for _, path in files(undisturbed.journal)) / 2
-    assert 1 not in left
+    left = [file for file, _ in files(generation.journal)]
+    if undisturbed.merged:
+        assert left[0] == 1, "alice's camera is off: its last picture's size is still needed"
+        assert left[1] > 5
+    else:
+        assert left[0] > 10
     asyncio.run(render.run(generation))
     assert outcome(generation) == undisturbed.lists
     reads = [json.loads(line) for line in (generation.folder / "reads").read_text().splitlines()]

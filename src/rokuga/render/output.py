@@ -9,6 +9,7 @@ from typing import cast
 import structlog
 
 from rokuga.folders import Generation
+from rokuga.headroom import check_headroom
 from rokuga.hls import naming, playlist
 from rokuga.journal.records import FileHeader
 from rokuga.render.mux import Muxer
@@ -67,6 +68,7 @@ class SpoolWriter:
         name = naming.segment_name(stem, head.begin_ms)
         temporary = self._folder / f"{TEMPORARY}{name}"
         counters = self._last[head.key][1] if head.key in self._last else {}
+        check_headroom(self._folder)
         try:
             with temporary.open("wb") as file:
                 os.fchmod(file.fileno(), 0o600)

@@ -113,17 +113,14 @@ class Uploader:
 
         Raises OSError (in a group) when the disk refuses; a new uploader may then take over.
         """
-        try:
-            await asyncio.to_thread(remove_texts, self._folder)
-            for line in await asyncio.to_thread(lambda: list(self._confirmed.load())):
-                self.ledger.load(line)
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                for _ in range(PUTS_PER_STORE):
-                    group.create_task(self._put_segments())
-                group.create_task(self._follow())
-        finally:
-            self._confirmed.close(done=self.ledger.drained)
+        await asyncio.to_thread(remove_texts, self._folder)
+        for line in await asyncio.to_thread(lambda: list(self._confirmed.load())):
+            self.ledger.load(line)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for _ in range(PUTS_PER_STORE):
+                group.create_task(self._put_segments())
+            group.create_task(self._follow())
         assert self.ledger.drained
         await self._notify("drained", "drained", {})
 
