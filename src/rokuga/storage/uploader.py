@@ -7,6 +7,7 @@ does not grow, and a long playlist is put less often.
 
 import asyncio
 import hashlib
+import os
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -32,7 +33,7 @@ RETRY_LAST_SECONDS = 30.0
 BATCH = 500
 MOST_HELD = 20_000
 """With so many segments waiting the manifest is not read on: those that wait there cost no memory."""
-PLAYLIST_BYTES_PER_SECOND = 32 * 1024
+PLAYLIST_BYTES_PER_SECOND = 16 * 1024
 """A growing playlist takes no more of the line than this: its last put and what it takes at this pace are to be over before the next."""
 
 Notify = Callable[[str, str, dict[str, Any]], Awaitable[None]]
@@ -103,6 +104,8 @@ class Uploader:
         self._recovered = asyncio.Event()
         self._complained: dict[str, str] = {}
         """by the store's code, which minute's error was reported last"""
+        self._left: frozenset[str] = frozenset()
+        """the files that the process before has left"""
         self._confirmed = ConfirmedLog(folder)
         self._log_lock = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
@@ -114,6 +117,7 @@ class Uploader:
         Raises OSError (in a group) when the disk refuses; a new uploader may then take over.
         """
         await asyncio.to_thread(remove_texts, self._folder)
+        self._left = frozenset(await asyncio.to_thread(os.listdir, self._folder))
         for line in await asyncio.to_thread(lambda: list(self._confirmed.load())):
             self.ledger.load(line)
         async with asyncio.TaskGroup() as group:
@@ -146,6 +150,7 @@ class Uploader:
             self._queue.put_nowait(None)
 
     def _catch_up(self) -> None:
+        self._left = frozenset()
         self._caught_up.set()
         for event in self._changed.values():
             event.set()
@@ -159,7 +164,8 @@ class Uploader:
             about = {name: getattr(segment, name) for name in ("user_id", "media_id", "track_type", "begin_ms")}
             await self._notify("sliced", f"sliced/{segment.playlist}", {"file": segment.playlist, **about})
         if self.ledger.has(segment):
-            (self._folder / segment.name).unlink(missing_ok=True)
+            if segment.name in self._left:
+                (self._folder / segment.name).unlink(missing_ok=True)
             self._changed[segment.playlist].set()
         else:
             self._queue.put_nowait(segment)
