@@ -17,7 +17,7 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-.PHONY: setup setup-test system demo test check bench-single bench-start lock format clean
+.PHONY: setup setup-test system demo test check bench-single bench-start bench-days lock format clean
 
 setup: $(STAMP)
 
@@ -56,6 +56,10 @@ bench-single: setup
 # How long it takes until a recording has begun.
 bench-start: setup
 	@$(BIN)/python -m bench.start $(ARGS)
+
+# What calls of 1, 7 and 14 days cost a node.
+bench-days: setup
+	@$(BIN)/python -m bench.days $(ARGS)
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements.lock

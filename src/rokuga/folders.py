@@ -37,6 +37,11 @@ class Generation:
         return self.folder / "render.json"
 
     @property
+    def base(self) -> Path:
+        """What stands for the part of the journal that was removed."""
+        return self.journal / "base.json"
+
+    @property
     def order(self) -> Path:
         return self.folder / "order.json"
 

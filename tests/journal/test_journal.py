@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rokuga import headroom
 from rokuga.errors import JournalError
 from rokuga.journal import writer as writer_module
 from rokuga.journal.reader import Damage, Entry, JournalReader, Position, files, last_header
@@ -167,6 +168,21 @@ async def test_a_full_disk_loses_nothing_that_was_appended(tmp_path: Path) -> No
         writer.flush()
         assert writer.failed is None
     assert entries(tmp_path)[0] == [Tick(1), Tick(2)]
+
+
+def test_a_full_disk_keeps_its_last_room_for_small_files_and_for_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = JournalWriter(tmp_path, "task", 0)
+    monkeypatch.setattr(headroom, "free_bytes", lambda _: headroom.RESERVED_BYTES - 1)
+    writer.append(Tick())
+    writer.flush()
+    assert writer.failed is not None
+    assert writer.failed.errno == errno.ENOSPC
+    with JournalReader(tmp_path) as reader:
+        assert not list(reader.read())
+    writer.append(End(0, "deleted"))
+    writer.close()
+    with JournalReader(tmp_path) as reader:
+        assert [e.record for e in reader.read() if isinstance(e, Entry)] == [Tick(), End(0, "deleted")]
 
 
 async def test_a_disk_that_stays_full_costs_frames_by_name_and_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,18 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
+from rokuga import clock
 from rokuga.config import Config, Store
 from rokuga.control.model import Params, RecordOrder, StoreTarget
 from rokuga.folders import DataFolder, Generation
+from rokuga.journal.reader import files
 from rokuga.journal.records import FileHeader
 from rokuga.node import node as module
 from rokuga.node.keep import Kept, seal
@@ -19,7 +22,9 @@ from rokuga.node.node import Node
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import Zygote
 from rokuga.node.recorder import Recorder, Services
-from rokuga.storage.uploader import Slots
+from rokuga.render import checkpoint
+from rokuga.storage.uploader import Gate, Slots, Uploader
+from tests.storage.spools import Spool
 
 ORDER = RecordOrder("task", 0, 1, Params(1, "room", 0, "bot"), StoreTarget(0, "r", "bucket", "a", "s"), "sig")
 
@@ -93,15 +98,16 @@ async def test_a_folder_that_goes_while_it_is_looked_at_is_no_error(node: Node, 
     rounds = 0
     done = asyncio.Event()
 
-    def sweep() -> None:
+    def sweep(before: float) -> int:
         nonlocal rounds
         rounds += 1
         if rounds == 1:
             raise FileNotFoundError("as told")
         loop.call_soon_threadsafe(done.set)
+        return 0
 
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(node, "_sweep", sweep)
+    monkeypatch.setattr(node._disk, "_sweep", sweep)
     monkeypatch.setattr(module, "ABANDONED_SECONDS", 0.01)
     watching = asyncio.create_task(node.watch())
     try:
@@ -126,3 +132,34 @@ async def test_days_of_a_stores_refusals_fit_the_answer_of_recover(node: Node, t
         reports = (await recovering).reports
     assert [r.kind for r in reports] == ["uploaded"] + ["upload_error"] * module.LATE_ERRORS + ["drained"]
     assert reports[-2].key == f"upload_error/NoSuchBucket/{module.LATE_ERRORS + 49}"
+
+
+async def test_a_recorders_journal_goes_when_the_store_has_what_was_made_of_it(node: Node, tmp_path: Path) -> None:
+    recorder = node._make(Kept.of(ORDER))
+    assert await recorder.trim(clock.utc_ns() / 1e9 + 1) == 0, "it has not begun to upload"
+    generation = recorder.generation
+    generation.journal.mkdir(parents=True)
+    for number in range(1, 7):
+        (generation.journal / f"{number:06d}.rj").write_bytes(b"x")
+    made = Spool(generation.spool)
+    segments = [made.add() for _ in range(4)]
+    checkpoint.write_checkpoint(generation.checkpoint, {"version": checkpoint.VERSION, "start": [6, 1], "files": [1], "made": 4})
+    ledger = Uploader(generation.spool, Gate(), Slots(), recorder.outbox.add).ledger
+    recorder._uploader = cast(Uploader, SimpleNamespace(ledger=ledger))
+
+    def left() -> list[int]:
+        return [number for number, _ in files(generation.journal)]
+
+    for number, segment in enumerate(segments):
+        assert await recorder.trim(clock.utc_ns() / 1e9 + 1) == 0, "it may be made of anything"
+        assert ledger.exists(replace(segment, journal=[number + 1, number + 2]))
+    for segment in segments[:2]:
+        ledger.confirm(segment)
+    assert await recorder.trim(clock.utc_ns() / 1e9 - 60) == 0, "too young"
+    assert await recorder.trim(clock.utc_ns() / 1e9 + 1) == 1
+    assert left() == [1, 3, 4, 5, 6]
+    for segment in segments[2:]:
+        ledger.confirm(segment)
+    assert await recorder.trim(clock.utc_ns() / 1e9 + 1) == 3
+    assert left() == [1, 6]
+    assert checkpoint.read_checkpoint(generation.base) == checkpoint.read_checkpoint(generation.checkpoint)

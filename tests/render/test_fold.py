@@ -12,7 +12,7 @@ from rokuga.journal.reader import Entry, Position
 from rokuga.journal.records import End, FileHeader, Frame, Params, Record, Tick, TrackClosed, TrackOpened
 from rokuga.render.audio import opus_samples
 from rokuga.render.fold import Fold
-from rokuga.render.plan import HEAD_START_90K, AudioPlan, Plan, VideoPlan
+from rokuga.render.plan import HEAD_START_90K, AudioPlan, LineKey, Past, Plan, VideoPlan
 from tests.render.material import EPOCH, PARAMS, SECOND, UTC, h264
 
 HEADER = FileHeader("task-1", 0, 1, EPOCH, UTC, EPOCH, UTC)
@@ -227,6 +227,38 @@ def test_state_at_any_record_is_enough_to_go_on(merged: int) -> None:
                 resumed = Fold(HEADER, room.peek, json.loads(json.dumps(resumed.state(entry.after))))
                 got += [p for e in entries[:again] if e.position >= resumed.start for p in resumed.feed(e)]
         assert by_line(got) == by_line(wanted), number
+
+
+def test_users_who_left_long_ago_are_in_no_state_and_go_on_where_they_stopped() -> None:
+    room = Room()
+    for number in range(1, 121):
+        begin = 2 * number
+        room.add(begin, opened(number, "audio", f"user-{number}")).audio(number, begin, begin + 2).add(
+            begin + 2, TrackClosed(number, "left")
+        )
+    room.add(310, opened(121, "audio", "user-3")).audio(121, 310, 325).add(325, TrackClosed(121, "left"))
+    entries = room.entries(400)
+    fold = Fold(HEADER, room.peek)
+    past: dict[LineKey, Past] = {}
+    lines: list[int] = []
+    made: list[tuple[LineKey, Plan]] = []
+    resumed: list[Fold] = []
+    for entry in entries:
+        plans = fold.feed(entry)
+        made += [(plan.head.key, plan) for plan in plans]
+        past.update((plan.head.key, Past.of(plan)) for plan in plans)
+        lines.append(len(fold.state(entry.after)["lines"]) if isinstance(entry.record, Tick) else 0)
+        if entry.record == Tick() and entry.monotonic_ns - EPOCH in (305 * SECOND, 318 * SECOND):
+            resumed.append(Fold(HEADER, room.peek, json.loads(json.dumps(fold.state(entry.after))), dict(past)))
+            assert resumed[-1].made == len(made)
+    assert max(lines) <= (60 + 2 + 4) / 2 + 1
+    assert lines[-1] == 0
+    back = [plan for key, plan in made if key.user_id == "user-3"]
+    assert [(p.head.index, p.head.discontinuity) for p in back] == [(0, False), (1, True), (2, False)]
+    for other in resumed:
+        again = [plan for entry in entries if entry.position >= other.start for plan in other.feed(entry)]
+        assert again == [plan for _, plan in made[len(made) - len(again) :]]
+        assert other.made == len(made)
 
 
 def test_a_keyframe_that_was_repaired_begins_no_other_times_after_a_resume() -> None:

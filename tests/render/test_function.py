@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from rokuga import clock
 from rokuga.folders import Generation
 from rokuga.hls import playlist
-from rokuga.journal.reader import Entry, JournalReader, Position
+from rokuga.journal.reader import Entry, JournalReader, Position, files
 from rokuga.render import main as render
+from rokuga.render.checkpoint import Trim
 from rokuga.render.fold import Fold
 from rokuga.render.plan import AudioPlan, MergedPlan, Plan, Ref, VideoPlan
 from rokuga.storage import spool
@@ -71,7 +73,12 @@ def make_journal(folder: Path) -> None:
     # A microphone that is muted for a while, then one in stereo.
     maker.audio(erin[1], 111 * SECOND, 25, (*opus(10, channels=1), *[b"\x78\x00\x00\x00"] * 400), lost=frozenset(range(600, 620)))
     maker.audio(erin[1], 136 * SECOND, 12, sound, rtp=48_000 * 26)
-    maker.write(180 * SECOND)
+    # Somebody who is forgotten before the return.
+    for at in (2, 150):
+        frank = maker.track(at * SECOND, "frank", "audio")
+        maker.audio(frank, at * SECOND, 8, sound)
+        maker.close((at + 9) * SECOND, frank)
+    maker.write(180 * SECOND, file_seconds=8)
 
 
 def make_merged_journal(folder: Path) -> None:
@@ -94,7 +101,11 @@ def make_merged_journal(folder: Path) -> None:
     back = maker.track(50 * SECOND, "bob", "audio")
     maker.audio(back, 50 * SECOND, 20, sound)
     maker.video(maker.track(30 * SECOND, "bob", "video", "aux"), 31 * SECOND, 20, small)
-    maker.write(80 * SECOND)
+    for at in (2, 72):
+        carol = maker.track(at * SECOND, "carol", "audio")
+        maker.audio(carol, at * SECOND, 4, sound)
+        maker.close((at + 5) * SECOND, carol)
+    maker.write(80 * SECOND, file_seconds=8)
 
 
 @dataclass(frozen=True)
@@ -184,7 +195,13 @@ def test_the_journal_has_what_it_is_meant_to_have(undisturbed: Undisturbed) -> N
     assert {video.frames[0].codec for video in turned} == {"h264", "vp8"}
     assert any(f.orientation for video in turned[:1] for f in video.frames[:1]), "a segment begins with a turned picture"
     if undisturbed.merged:
-        assert set(by_line) == {("alice", "main", "audio_video"), ("bob", "main", "audio_video"), ("bob", "aux", "audio_video")}
+        assert set(by_line) == {
+            ("alice", "main", "audio_video"),
+            ("bob", "main", "audio_video"),
+            ("bob", "aux", "audio_video"),
+            ("carol", "main", "audio_video"),
+        }
+        assert [s.discontinuity for s in by_line["carol", "main", "audio_video"]] == [False, True]
         plans = [plan for _, plan in undisturbed.plans if isinstance(plan, MergedPlan)]
         assert any(p.video.fills and p.video.fills[0].frames for p in plans)
         assert {p.video.frames[0].codec for p in plans if p.head.key.user_id == "alice" and p.video.frames} == {"h264", "vp8"}
@@ -198,11 +215,13 @@ def test_the_journal_has_what_it_is_meant_to_have(undisturbed: Undisturbed) -> N
         ("bob", "main", "audio"),
         ("carol", "aux", "video"),
         ("dave", "main", "audio"),
+        ("frank", "main", "audio"),
         ("erin", "main", "video"),
         ("erin", "main", "audio"),
     }
     assert {(s.width, s.height) for s in by_line["alice", "main", "video"]} == {(320, 180), (480, 270)}
     assert not any(s.discontinuity for s in by_line["alice", "main", "video"])
+    assert [(s.index, s.discontinuity) for s in by_line["frank", "main", "audio"]] == [(0, False), (1, False), (2, True)]
     assert sum(s.discontinuity for s in by_line["bob", "main", "video"]) == 2, "the camera's pause and the return"
     assert sum(s.discontinuity for s in by_line["bob", "main", "audio"]) == 2, "the microphone's pause and the return"
     assert [s.discontinuity for s in by_line["erin", "main", "video"]].count(True) == 1
@@ -282,6 +301,30 @@ def test_without_its_resume_point_it_begins_anew_and_puts_nothing_back(undisturb
     for path in kept.iterdir():
         path.rename(generation.spool / path.name)
     assert outcome(generation) == undisturbed.lists
+
+
+def test_its_journal_may_be_trimmed_while_it_runs(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """As by its node, when the store has all that was made. Every other process also lacks its resume point."""
+    generation = copy_of(undisturbed.journal, tmp_path / "trimmed")
+    places = positions(undisturbed.journal)
+    gone = 0
+    for number in range(1, 7):
+        moment = places[len(places) * number // 7]
+        killed(generation, json.dumps([["record", moment.file, moment.offset]]), finish=False)
+        gone += Trim(generation).remove(set(), clock.utc_ns() / 1e9 + 60)
+        if number % 2:
+            generation.checkpoint.unlink()
+    assert gone > sum(path.stat().st_size for _, path in files(undisturbed.journal)) / 2
+    left = [file for file, _ in files(generation.journal)]
+    if undisturbed.merged:
+        assert left[0] == 1, "alice's camera is off: its last picture's size is still needed"
+        assert left[1] > 5
+    else:
+        assert left[0] > 10
+    asyncio.run(render.run(generation))
+    assert outcome(generation) == undisturbed.lists
+    reads = [json.loads(line) for line in (generation.folder / "reads").read_text().splitlines()]
+    assert all(read["start"][0] > 1 for read in reads[1:])
 
 
 async def test_following_a_journal_as_it_grows(undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pytest
 from rokuga.folders import Generation
 from rokuga.journal.reader import JournalReader
 from rokuga.journal.records import FileHeader, Frame, Params, TrackOpened, encode
+from rokuga.render import checkpoint
 from rokuga.render import main as render
-from rokuga.render import output
 from rokuga.render.plan import HEAD_START_90K
 from rokuga.storage import spool
 from rokuga.storage.spool import Segment
@@ -55,7 +55,7 @@ def test_28_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_journal(generation.journal)
     memory: list[int] = []
     states: list[int] = []
-    save = output.write_checkpoint
+    save = checkpoint.write_checkpoint
 
     def noting(path: Path, state: dict[str, object]) -> None:
         states.append(len(json.dumps(state)))

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from rokuga import clock
+from rokuga.errors import JournalError
 from rokuga.folders import Generation
-from rokuga.journal.reader import Position
+from rokuga.journal.reader import Position, files
 from rokuga.journal.records import End, FileHeader, encode
 from rokuga.render import main
+from rokuga.render.checkpoint import VERSION, Trim, read_checkpoint, write_checkpoint
 from rokuga.render.main import run
-from rokuga.render.output import read_checkpoint
 from rokuga.storage import spool
 from rokuga.storage.spool import Finished, Segment
 from tests.render.material import EPOCH, SECOND, UTC, JournalMaker, h264, opus
@@ -96,6 +98,52 @@ def test_a_resume_point_of_no_use_costs_nothing_but_time(done: Generation, tmp_p
     generation.checkpoint.write_text(json.dumps(state) if state else text)
     asyncio.run(run(generation))
     assert manifest(generation) == (expected, 1)
+
+
+def test_a_trimmed_journal_needs_what_stands_for_its_beginning(tmp_path: Path) -> None:
+    generation = make(tmp_path)
+    asyncio.run(run(generation))
+    assert Trim(generation).remove(set(), clock.utc_ns() / 1e9 + 60)
+    generation.checkpoint.unlink()
+    for line in (generation.spool / spool.MANIFEST).read_bytes().splitlines(keepends=True)[-1:]:
+        assert b"finished" in line
+    made = [e for _, e in spool.read_manifest(generation.spool) if isinstance(e, Segment)]
+    (generation.spool / spool.MANIFEST).write_bytes(b"".join(spool.encode(s) for s in made))
+    generation.base.write_text("{")
+    with pytest.raises(JournalError, match="beginning is gone"):
+        asyncio.run(run(generation))
+
+
+def test_what_is_needed_is_not_trimmed(tmp_path: Path) -> None:
+    generation = Generation(tmp_path)
+    generation.journal.mkdir()
+    for number in range(1, 8):
+        (generation.journal / f"{number:06d}.rj").write_bytes(b"x" * 10)
+        os.utime(generation.journal / f"{number:06d}.rj", (100 * number, 100 * number))
+
+    def left() -> list[int]:
+        return [number for number, _ in files(generation.journal)]
+
+    whole = list(range(1, 8))
+    assert Trim(generation).remove(set(), 9999) == 0, "without a resume point"
+    state = {"version": VERSION, "start": [6, 77], "files": [2], "made": 9}
+    write_checkpoint(generation.checkpoint, state | {"version": VERSION - 1})
+    assert Trim(generation).remove(set(), 9999) == 0, "an older program's, which the present one may not understand"
+    write_checkpoint(generation.checkpoint, state)
+    assert Trim(generation).made == 9
+    assert Trim(generation).remove({0}, 9999) == 0, "a segment of which nobody knows what it is made of"
+    assert Trim(generation).remove(set(), 100) == 0, "too young"
+    assert left() == whole
+    assert not generation.base.exists()
+    assert Trim(generation).remove({4}, 301) == 20
+    assert left() == [2, 4, 5, 6, 7], "a picture that stands for long is of file 2"
+    assert read_checkpoint(generation.base) == state
+    write_checkpoint(generation.checkpoint, state | {"files": [], "made": 10})
+    assert read_checkpoint(generation.base) == state
+    assert Trim(generation).remove(set(), 9999) == 30
+    assert left() == [6, 7]
+    assert read_checkpoint(generation.base) == state | {"files": [], "made": 10}
+    assert {p.suffix for p in generation.journal.iterdir()} == {".rj", ".json"}
 
 
 async def test_a_full_disk_is_waited_for(done: Generation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

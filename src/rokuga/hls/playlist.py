@@ -8,41 +8,58 @@ from rokuga.storage.spool import Segment
 
 TARGET = "target"
 """Key in ``Segment.meta``: the target duration (seconds) that the playlist shall state at least, so that it rarely has to grow."""
+END = "#EXT-X-ENDLIST\n"
 VIDEO_CODEC = 27
 AUDIO_CODEC = 86018
 """libavcodec's numbers of H.264 and AAC, as TRTC's own index files state them."""
 
 
-def render(segments: Sequence[Segment], ended: bool) -> str:
-    """The index of ``segments``, which are of one playlist and in order; ``ended`` closes it.
+class Index:
+    """The text of an index that grows, of which it remembers no more than the next line depends on.
 
-    ``#EXT-X-TARGETDURATION`` is never below a segment's true duration (RFC 8216 §4.3.3.1). The seed's tags come in the seed's order;
-    ``VIDEO-METADATA`` and ``AUDIO-METADATA`` stand in the head and again in front of each segment whose resolution or channels differ
-    from the one before.
+    ``head`` and then what ``add`` has answered for each segment, of one playlist and in order, are the text; END closes it.
+    ``#EXT-X-TARGETDURATION``, in the head, is never below a segment's true duration (RFC 8216 §4.3.3.1). The seed's tags come in the
+    seed's order; ``VIDEO-METADATA`` and ``AUDIO-METADATA`` stand in the head and again in front of each segment whose resolution or
+    channels differ from the one before.
     """
-    target = max((_target(s) for s in segments), default=1)
-    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-ALLOW-CACHE:NO", "#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-PLAYLIST-TYPE:EVENT"]
-    lines.append(f"#EXT-X-TARGETDURATION:{target}")
-    if segments:
-        lines += _head(segments[0])
-    size = (segments[0].width, segments[0].height) if segments else (0, 0)
-    channels = segments[0].channels if segments else 0
-    for segment in segments:
+
+    def __init__(self) -> None:
+        self._head: list[str] = []
+        self._target = 1
+        self._size = (0, 0)
+        self._channels = 0
+
+    @property
+    def head(self) -> str:
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-ALLOW-CACHE:NO", "#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-PLAYLIST-TYPE:EVENT"]
+        return "\n".join((*lines, f"#EXT-X-TARGETDURATION:{self._target}", *self._head)) + "\n"
+
+    def add(self, segment: Segment) -> str:
+        """The lines of the next segment."""
+        lines: list[str] = []
+        if not self._head:
+            self._head = _head(segment)
+            self._size, self._channels = (segment.width, segment.height), segment.channels
+        self._target = max(self._target, _target(segment))
         if segment.discontinuity:
             lines.append("#EXT-X-DISCONTINUITY")
-        if segment.track_type != "audio" and (segment.width, segment.height) != size:
-            size = (segment.width, segment.height)
+        if segment.track_type != "audio" and (segment.width, segment.height) != self._size:
+            self._size = (segment.width, segment.height)
             lines.append(_video_metadata(segment))
-        if segment.track_type != "video" and segment.channels != channels:
-            channels = segment.channels
+        if segment.track_type != "video" and segment.channels != self._channels:
+            self._channels = segment.channels
             lines.append(_audio_metadata(segment))
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_iso(segment.begin_ms)}")
         lines.append(f"#EXT-X-TRTC-FILE-ATTR:{segment.begin_ms},{segment.size}")
         lines.append(f"#EXTINF:{segment.duration:.3f},")
-        lines.append(segment.name)
-    if ended:
-        lines.append("#EXT-X-ENDLIST")
-    return "\n".join(lines) + "\n"
+        return "\n".join((*lines, segment.name)) + "\n"
+
+
+def render(segments: Sequence[Segment], ended: bool) -> str:
+    """The index of ``segments``, which are of one playlist and in order; ``ended`` closes it."""
+    index = Index()
+    body = "".join(map(index.add, segments))
+    return index.head + body + (END if ended else "")
 
 
 def _target(segment: Segment) -> int:

@@ -8,12 +8,15 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from zlib import crc32
 
+from rokuga import clock
 from rokuga.errors import DamagedHeader, JournalError
 from rokuga.journal.records import FRAME_HEAD, HEAD, MAX_BODY, TYPE_MASK, FileHeader, Frame, Record, TrackOpened, decode
 
 CHUNK = 256 * 1024
 FRAME_BYTES = 2
 """What is read of a frame's bytes: enough to tell how much sound an Opus packet holds (RFC 6716 §3)."""
+SETTLED_NS = 1_000_000_000
+"""A folder's time of change is so coarse at most: it may change once more without showing."""
 
 
 class Position(NamedTuple):
@@ -98,6 +101,7 @@ class JournalReader:
         self._folder = folder
         self._next = start
         self._fds: dict[int, int] = {}
+        self._listed: tuple[int, list[int]] = (0, [])
         self.header: FileHeader | None = None
         self.bytes_read = 0
 
@@ -120,7 +124,7 @@ class JournalReader:
     def read(self) -> Iterator[Entry | Damage]:
         """Everything from the current position to the present end. Raises JournalError for an unknown format version."""
         while True:
-            numbers = [n for n, _ in files(self._folder)]
+            numbers = self._numbers()
             current = next((n for n in numbers if n >= self._next.file), None)
             if current is None:
                 return
@@ -145,6 +149,18 @@ class JournalReader:
         if len(data) != payload_bytes:
             raise JournalError(f"frame at {entry_position} is cut off")
         return data
+
+    def _numbers(self) -> list[int]:
+        """The files' numbers. There may be thousands: the folder is listed only when it has changed."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if changed != self._listed[0]:
+            self._listed = (0, [n for n, _ in files(self._folder)])
+            if clock.utc_ns() - changed > SETTLED_NS:
+                self._listed = (changed, self._listed[1])
+        return self._listed[1]
 
     def _fd(self, number: int) -> int:
         if number not in self._fds:

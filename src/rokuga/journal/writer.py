@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from rokuga import clock
+from rokuga.headroom import check_headroom
 from rokuga.journal.reader import files, last_header, last_track
 from rokuga.journal.records import FileHeader, Frame, Loss, Record, Tick, encode
 
@@ -94,10 +95,12 @@ class JournalWriter:
             self.flush()
         return now
 
-    def flush(self) -> None:
-        """Hand the buffer to the operating system; at file limits go on in a new file."""
+    def flush(self, last: bool = False) -> None:
+        """Hand the buffer to the operating system; at file limits go on in a new file. ``last``: also into a full disk's headroom."""
         if self._buffer:
             try:
+                if not last:
+                    check_headroom(self._folder)
                 written = os.write(self._fd, self._buffer)
             except OSError as error:
                 self._failed = error
@@ -125,7 +128,7 @@ class JournalWriter:
         """Write and sync what is left."""
         if self._fd < 0:
             return
-        self.flush()
+        self.flush(last=True)
         os.fdatasync(self._fd)
         os.close(self._fd)
         self._fd = -1

@@ -1,11 +1,8 @@
 """Which generations this node has, and what the orchestrator may ask of it. Everything is kept by (TaskId, generation)."""
 
 import asyncio
-import os
 import re
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 from temporalio.exceptions import ApplicationError
@@ -15,6 +12,7 @@ from rokuga.control.model import NOTHING_LEFT, ApplyOrder, RecordOrder, Recovere
 from rokuga.errors import JournalError
 from rokuga.folders import Generation
 from rokuga.node.capture import CAPTURE, NotRecording, Outcome
+from rokuga.node.disk import Disk, remove
 from rokuga.node.keep import SEALED, Kept, journal_end
 from rokuga.node.link import LinkError
 from rokuga.node.processes import alive, kill
@@ -42,7 +40,7 @@ class Node:
         self._recorders: dict[Key, Recorder] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._reserved: list[int] = []
-        self._spool_bytes = 0
+        self._disk = Disk(services.data.tasks, services.config.recorder)
         self.closing = False
         self._log = structlog.get_logger(__name__).bind(node=node_id)
 
@@ -55,7 +53,7 @@ class Node:
         self._reserved = [until for until in self._reserved if until > now]
         recorder = self._services.config.recorder
         busy = sum(r.capturing for r in self._recorders.values()) + len(self._reserved)
-        return not self.closing and busy < recorder.max_tasks and self._spool_bytes < recorder.spool_max_bytes
+        return not self.closing and busy < recorder.max_tasks and not self._disk.is_short
 
     def place(self) -> str:
         if not self.room:
@@ -163,12 +161,11 @@ class Node:
                 self._log.warning("its capture is dead; waits to be recovered", task_id=kept.task_id, generation=kept.generation)
 
     async def watch(self) -> None:
-        """Look through what is there; then measure the spool, end recordings that nobody waits for, remove what was kept long enough."""
+        """Look through what is there; then remove what was kept long enough, and end recordings that nobody waits for."""
         await self.look_through()
         while True:
             try:
-                self._spool_bytes = await asyncio.to_thread(_spooled, self._services.data.tasks)
-                await asyncio.to_thread(self._sweep)
+                await self._disk.tidy(list(self._recorders.values()))
             except OSError as error:
                 # A folder that went while we looked, or a disk that refuses: recordings go on.
                 self._log.error("the recordings' folders cannot be looked through", error=str(error))
@@ -226,7 +223,7 @@ class Node:
             await asyncio.sleep(RETRY_SECONDS)
         del self._recorders[key], self._tasks[key]
         if recorder.outcome is Outcome.START_FAILED:
-            await asyncio.to_thread(_remove, recorder.generation.folder)
+            await asyncio.to_thread(remove, recorder.generation.folder)
 
     async def _end_capture(self, recorder: Recorder, leave_code: int = SEALED, cause: str = "given up") -> None:
         try:
@@ -262,36 +259,6 @@ class Node:
                 found.append(Generation(folder))
         return found
 
-    def _sweep(self) -> None:
-        """Remove folders of generations that are done, ``keep_journal_hours`` after their last change. Blocking."""
-        oldest = clock.utc_ns() / 1e9 - self._services.config.recorder.keep_journal_hours * 3600
-        for folder in self._services.data.tasks.glob("*/g*"):
-            kept = Kept.load(folder / "order.json")
-            if kept is not None and kept.done and (folder / "order.json").stat().st_mtime < oldest:
-                _remove(folder)
-
 
 def _lost() -> ApplicationError:
     return ApplicationError("its capture is dead", type="CaptureLost", non_retryable=True)
-
-
-def _remove(folder: Path) -> None:
-    """A generation's folder, and its task's if that was the last one."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.parent.rmdir()
-    except OSError:
-        pass  # Another generation is still there.
-
-
-def _spooled(tasks: Path) -> int:
-    """Bytes in all spools, as far as they stay while we look."""
-    total = 0
-    for spool in tasks.glob("*/g*/spool"):
-        for place, _, names in os.walk(spool):
-            for name in names:
-                try:
-                    total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (10,000s of files)
-                except FileNotFoundError:
-                    continue
-    return total

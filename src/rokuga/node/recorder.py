@@ -23,6 +23,7 @@ from rokuga.node.heart import Heart
 from rokuga.node.keep import Kept, manifest_finished
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive
+from rokuga.render.checkpoint import Trim
 from rokuga.storage.stores import Destination
 from rokuga.storage.uploader import Gate, Slots, Uploader
 
@@ -223,6 +224,17 @@ class Recorder:
             except* OSError as group:
                 self._log.error("the spool cannot be read or written", error=str(group.exceptions[0]))
             await asyncio.sleep(SPOOL_PAUSE_SECONDS)
+
+    async def trim(self, before: float) -> int:
+        """Remove what of the journal is not needed any more and was written before that UTC (seconds); how many bytes. Raises OSError."""
+        if self._uploader is None:
+            return 0
+        trim = await asyncio.to_thread(Trim, self.generation)
+        ledger = self._uploader.ledger
+        if ledger.known < trim.made:
+            # There are segments of which the uploader does not know yet.
+            return 0
+        return await asyncio.to_thread(trim.remove, ledger.journal(), before)
 
     # The orchestrator
 

@@ -3,7 +3,7 @@
 A run is sound whose RTP times can be compared, with holes of at most a second. Within it, AAC frame k is the samples from 1024 k on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rokuga.render.clock import Settled
@@ -146,6 +146,9 @@ class AudioLine(Line):
 
     def _is_open(self) -> bool:
         return bool(self._sound.packets)
+
+    def _refs(self) -> Iterable[Ref]:
+        return self._sound.packets
 
     def _gap_ns(self) -> int:
         return GAP_SAMPLES * 1_000_000_000 // RATE

@@ -9,12 +9,12 @@ from rokuga.journal.reader import START, Entry, Position
 from rokuga.journal.records import End, FileHeader, Frame, Params, Tick, TrackClosed, TrackOpened
 from rokuga.render import audio, look
 from rokuga.render.audio import AudioLine
+from rokuga.render.checkpoint import VERSION
 from rokuga.render.line import Arrived, Line, Peek
 from rokuga.render.merged import MergedLine
-from rokuga.render.plan import HEAD_START_90K, LineKey, Plan, Settings, Timeline
+from rokuga.render.plan import HEAD_START_90K, LineKey, Past, Plan, Settings, Timeline
 from rokuga.render.video import VideoLine
 
-VERSION = 3
 LINES: dict[str, type[Line]] = {"video": VideoLine, "audio": AudioLine, "audio_video": MergedLine}
 KNOWN = {"video": look.CODECS, "audio": audio.CODECS}
 
@@ -24,16 +24,25 @@ class Fold:
 
     Frames are only collected: lines decide at each tick, and when a track begins or ends.
     ``state`` after an entry and its segments is plain JSON; a new Fold made of it goes on from ``start``, and records that a line has
-    no use for any more do not reach that line.
+    no use for any more do not reach that line. Lines of users who have long left are not in it: ``past`` says where those stopped,
+    as the first ``made`` segments of the manifest tell. Each record costs in proportion to the lines that live.
     """
 
-    def __init__(self, header: FileHeader, peek: Peek, state: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, header: FileHeader, peek: Peek, state: dict[str, Any] | None = None, past: dict[LineKey, Past] | None = None
+    ) -> None:
         self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
         self._header = header
         self._peek = peek
         self._now = 0
         self._lines: dict[LineKey, Line] = {}
         self._tracks: dict[int, Line] = {}
+        self._past = dict(past or {})
+        """of each line that ever was, its last segment"""
+        self._after = START
+        """lines begin from here on: those before are in the state or past"""
+        self.made = 0
+        """segments so far, of all lines"""
         self.settings: Settings | None = None
         self.ended = False
         self.start = START
@@ -42,6 +51,13 @@ class Fold:
 
     def feed(self, entry: Entry) -> list[Plan]:
         """Segments that this entry completes. Raises JournalError if a track comes before any parameters."""
+        plans = self._feed(entry)
+        for plan in plans:
+            self._past[plan.head.key] = Past.of(plan)
+            self.made += 1
+        return plans
+
+    def _feed(self, entry: Entry) -> list[Plan]:
         record = entry.record
         self._now = max(self._now, entry.monotonic_ns)
         if isinstance(record, Frame):
@@ -69,37 +85,44 @@ class Fold:
         elif not isinstance(record, Tick):
             return []
         plans: list[Plan] = []
-        for line in self._lines.values():
+        past: list[LineKey] = []
+        for key, line in self._lines.items():
             if entry.position >= line.start:
                 plans += line.advance(self._now, entry.after)
+                if line.is_past(self._now):
+                    past.append(key)
+        for key in past:
+            self._forget(key)
         return plans
 
     def state(self, after: Position) -> dict[str, Any]:
         """Plain JSON to go on from; ``after`` is where the next entry begins. Holds for as long as all segments so far exist."""
+        lines = [{"key": [key.user_id, key.media_id, key.track_type], **line.resume(after)} for key, line in self._lines.items()]
         return {
             "version": VERSION,
             "params": self.settings.raw if self.settings else None,
             "after": [after.file, after.offset],
-            "lines": [
-                {"key": [line.key.user_id, line.key.media_id, line.key.track_type], **line.resume(after)} for line in self._lines.values()
-            ],
+            "start": min([[after.file, after.offset], *(line["position"] for line in lines)]),
+            "files": sorted({file for line in lines for file in line["state"]["files"]}),
+            "made": self.made,
+            "lines": lines,
         }
 
     def progress(self) -> dict[LineKey, tuple[int, int]]:
-        """How far each line has decided: the part of its playlist, and the next segment's index there."""
+        """How far each line that lives has decided: the part of its playlist, and the next segment's index there."""
         return {key: line.decided for key, line in self._lines.items()}
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.settings = Settings.of(state["params"]) if state["params"] else None
-        positions = [Position(*state["after"])]
+        self._after = Position(*state["after"])
+        self.made = int(state["made"])
         for saved in state["lines"]:
             key = LineKey(*saved["key"])
             position = Position(*saved["position"])
             line = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position, saved["state"])
             self._lines[key] = line
             self._tracks.update(dict.fromkeys(line.track_numbers, line))
-            positions.append(position)
-        self.start = min(positions)
+        self.start = Position(*state["start"])
 
     def _opened(self, position: Position, record: TrackOpened) -> None:
         if record.codec not in KNOWN[record.kind]:
@@ -108,10 +131,17 @@ class Fold:
         key = LineKey(record.user_id, record.media_id, "audio_video" if self._known().merged else record.kind)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position)
+            if position < self._after:
+                return
+            state = self._past[key].state() if key in self._past else None
+            line = self._lines[key] = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position, state)
         if position >= line.start:
             line.open(position, record.track, record.kind, record.codec, record.clock_rate)
             self._tracks[record.track] = line
+
+    def _forget(self, key: LineKey) -> None:
+        line = self._lines.pop(key)
+        self._tracks = {number: other for number, other in self._tracks.items() if other is not line}
 
     def _known(self) -> Settings:
         if self.settings is None:

@@ -7,17 +7,19 @@ records make it decide depends on nothing but their types (see Fold).
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rokuga.journal.reader import Position
 from rokuga.journal.records import Kind
 from rokuga.render.clock import AHEAD_NS, Settled, TrackClock
-from rokuga.render.plan import Head, LineKey, Plan, Settings, Timeline
+from rokuga.render.plan import Head, LineKey, Plan, Ref, Settings, Timeline
 
 MARGIN_NS = 3_000_000_000
 """Capture holds frames back for up to 2 s while it repairs losses: silence in the journal is older than it looks."""
+PAST_NS = 60_000_000_000
+"""A line without tracks for so long is remembered by its last segment alone."""
 FIRST_CUT_SECONDS = 6.0
 """A playlist's first segment is cut early, so that it is in the store 15 s after Create."""
 
@@ -109,6 +111,10 @@ class Line(ABC):
         """Its playlist's part, and how many segments of that it has decided on."""
         return self._part, self._index
 
+    def is_past(self, now_ns: int) -> bool:
+        """Nothing feeds it, and all that did is long decided."""
+        return not (self._fed or self._tracks or self._queue or self._is_open()) and now_ns > self._last_arrival + PAST_NS
+
     def open(self, position: Position, number: int, kind: Kind, codec: str, rate: int) -> None:
         """A track begins to feed the line; one of its kind that still did is over."""
         for other in [t.number for t in self._fed.values() if t.kind == kind]:
@@ -161,7 +167,10 @@ class Line(ABC):
             yield from self._end()
 
     def resume(self, after: Position) -> dict[str, Any]:
-        """Plain JSON from which a new process goes on: the position of the first record needed, and the state there."""
+        """Plain JSON from which a new process goes on: the position of the first record needed, and the state there.
+
+        The state's ``files`` are the journal files that it refers to, also before that position.
+        """
         return self._resume if self._resume is not None else self._snapshot(after)
 
     def _keep_resume(self, after: Position) -> None:
@@ -181,6 +190,7 @@ class Line(ABC):
             "index": self._index,
             "begin_ms": self._last_begin_ms,
             "arrival": self._last_arrival,
+            "files": sorted({ref.position.file for ref in self._refs()}),
             **self._save(),
         }
         return {"position": [position.file, position.offset], "state": state}
@@ -213,6 +223,10 @@ class Line(ABC):
     @abstractmethod
     def _gap_ns(self) -> int:
         """The longest hole that a segment may have."""
+
+    @abstractmethod
+    def _refs(self) -> Iterable[Ref]:
+        """What its state refers to in the journal."""
 
     @abstractmethod
     def _save(self) -> dict[str, Any]: ...

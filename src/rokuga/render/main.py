@@ -11,8 +11,9 @@ from rokuga.errors import JournalError
 from rokuga.folders import Generation
 from rokuga.journal.reader import Damage, JournalReader, Position, last_header
 from rokuga.journal.records import FileHeader
-from rokuga.render.fold import VERSION, Fold
-from rokuga.render.output import SpoolWriter, read_checkpoint, write_checkpoint
+from rokuga.render.checkpoint import VERSION, read_checkpoint, write_checkpoint
+from rokuga.render.fold import Fold
+from rokuga.render.output import SpoolWriter, read_past
 from rokuga.render.plan import Plan
 
 POLL_SECONDS = 0.5
@@ -48,7 +49,7 @@ class _Render:
     async def run(self) -> None:
         if self._writer.finished:
             return
-        fold = self._resumed() or Fold(self._header, self._read)
+        fold = self._begin()
         self._log.info("render begins", position=[fold.start.file, fold.start.offset])
         with self._frames, JournalReader(self._generation.journal, fold.start) as reader:
             while True:
@@ -112,22 +113,37 @@ class _Render:
     def _identity(self) -> dict[str, Any]:
         return {"task": self._header.task_id, "generation": self._header.generation, "epoch": self._header.epoch_ns}
 
-    def _resumed(self) -> Fold | None:
-        state = read_checkpoint(self._generation.checkpoint)
+    def _begin(self) -> Fold:
+        """From the resume point, else from what stands for the journal's beginning, else from that. Raises JournalError."""
+        fold = self._resumed(self._generation.checkpoint)
+        if fold is None:
+            # Nobody may take it for the present one.
+            self._generation.checkpoint.unlink(missing_ok=True)
+            fold = self._resumed(self._generation.base)
+        if fold is not None:
+            return fold
+        if self._generation.base.exists():
+            raise JournalError("the journal's beginning is gone, and what stands for it (base.json) cannot be used")
+        return Fold(self._header, self._read)
+
+    def _resumed(self, path: Path) -> Fold | None:
+        state = read_checkpoint(path)
         if state is None:
             return None
+        log = self._log.bind(file=path.name)
         identity = self._identity()
         if state.get("version") != VERSION or {k: state.get(k) for k in identity} != identity:
-            self._log.warning("resume point is of something else: begin anew")
+            log.warning("resume point is of something else")
             return None
         try:
-            fold = Fold(self._header, self._read, state)
+            past = read_past(self._generation.spool, state["made"])
+            fold = Fold(self._header, self._read, state, past)
             ahead = any(done > self._writer.next_place(key) for key, done in fold.progress().items())
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            self._log.warning("resume point cannot be used: begin anew", error=repr(error))
+            log.warning("resume point cannot be used", error=repr(error))
             return None
-        if ahead:
-            self._log.warning("resume point knows segments that the manifest does not: begin anew")
+        if past is None or ahead:
+            log.warning("resume point knows segments that the manifest does not")
             return None
         return fold
 

@@ -7,7 +7,7 @@ and the camera's return begins a segment. Both streams are declared in every seg
 Decisions are made ``WAIT_NS`` behind the journal's end: everything up to there has come, of both tracks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -101,6 +101,9 @@ class MergedLine(Line):
 
     def _is_open(self) -> bool:
         return self._begin_pts is not None
+
+    def _refs(self) -> Iterable[Ref]:
+        return (*self._sound.packets, *(shot.ref for shot in (*self._chain, *self._shots)))
 
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
         if track.kind == "audio":

@@ -1,19 +1,19 @@
-"""Carrying out plans: segments into the spool, each whole and synced before the manifest names it; and the resume point."""
+"""Carrying out plans: segments into the spool, each whole and synced before the manifest names it."""
 
-import json
 import os
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import structlog
 
 from rokuga.folders import Generation
+from rokuga.headroom import check_headroom
 from rokuga.hls import naming, playlist
 from rokuga.journal.records import FileHeader
 from rokuga.render.mux import Muxer
-from rokuga.render.plan import LineKey, Plan, Settings
+from rokuga.render.plan import LineKey, Past, Plan, Settings, journal_files
 from rokuga.render.sound import Payload
 from rokuga.storage import spool
 from rokuga.storage.spool import Finished, Segment
@@ -68,6 +68,7 @@ class SpoolWriter:
         name = naming.segment_name(stem, head.begin_ms)
         temporary = self._folder / f"{TEMPORARY}{name}"
         counters = self._last[head.key][1] if head.key in self._last else {}
+        check_headroom(self._folder)
         try:
             with temporary.open("wb") as file:
                 os.fchmod(file.fileno(), 0o600)
@@ -97,6 +98,7 @@ class SpoolWriter:
             height=written.height,
             channels=written.channels,
             sample_rate=written.sample_rate,
+            journal=journal_files(plan),
             meta={
                 COUNTERS: {str(pid): last for pid, last in sorted(written.counters.items())},
                 playlist.TARGET: ceil(settings.segment_seconds) + 2,
@@ -117,27 +119,21 @@ class SpoolWriter:
         return naming.single_stem(settings.sdk_app_id, room, kind, key.user_id, key.media_id, key.track_type, self._header.generation)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The resume point, None if there is none or it cannot be read as one."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Replace the resume point atomically. Raises OSError."""
-    temporary = path.with_name(path.name + ".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(json.dumps(state, separators=(",", ":")).encode())
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fdatasync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
+def read_past(folder: Path, made: int) -> dict[LineKey, Past] | None:
+    """Where each line stopped after the manifest's first ``made`` segments; None if it has fewer."""
+    past: dict[LineKey, Past] = {}
+    entries = spool.read_manifest(folder)
+    while made:
+        _, entry = next(entries, (0, Finished()))
+        if isinstance(entry, Finished):
+            return None
+        key = LineKey(entry.user_id, entry.media_id, cast(naming.TrackType, entry.track_type))
+        part, before = entry.meta.get(PART, 0), past.get(key)
+        if before is None or (part, entry.index) >= (before.part, before.index):
+            end_pts = entry.pts + round(entry.duration * 90_000)
+            past[key] = Past(part, entry.index + 1, entry.begin_ms, end_pts, entry.channels)
+            made -= 1
+    return past
 
 
 def _sync_folder(folder: Path) -> None:

@@ -133,6 +133,40 @@ class MergedPlan:
 Plan = VideoPlan | AudioPlan | MergedPlan
 
 
+def journal_files(plan: Plan) -> list[int]:
+    """The numbers of the journal files that it refers to."""
+    if isinstance(plan, MergedPlan):
+        return sorted({*journal_files(plan.video), *journal_files(plan.audio)})
+    if isinstance(plan, AudioPlan):
+        return sorted({ref.position.file for ref in plan.packets})
+    filled = (ref for fill in plan.fills for ref in fill.frames)
+    return sorted({ref.position.file for ref in (*plan.before, *plan.frames, *filled)})
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a line whose user has left needs to go on with if that user returns: where it stopped."""
+
+    part: int
+    index: int
+    """the next segment's place in that part"""
+    begin_ms: int
+    end_pts: int
+    channels: int
+
+    @staticmethod
+    def of(plan: Plan) -> "Past":
+        head = plan.head
+        sound = plan.audio if isinstance(plan, MergedPlan) else plan
+        return Past(head.part, head.index + 1, head.begin_ms, head.end_pts, sound.channels if isinstance(sound, AudioPlan) else 0)
+
+    def state(self) -> dict[str, Any]:
+        """The state of a line of any kind (`Line`) that goes on there."""
+        sound = {"stereo": self.channels == 2, "channels": self.channels}
+        place = {"part": self.part, "index": self.index, "begin_ms": self.begin_ms}
+        return {**place, "pts": self.end_pts - 1, "end": self.end_pts, "discontinuity": True, **sound, "sound": sound}
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Of the recording parameters, those that render needs."""

@@ -3,7 +3,7 @@
 H.264 access units are passed on as they are; those of other codecs are transcoded when the segment is written.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rokuga.render.clock import Settled
@@ -53,6 +53,9 @@ class VideoLine(Line):
 
     def _is_open(self) -> bool:
         return bool(self._frames)
+
+    def _refs(self) -> Iterable[Ref]:
+        return (*self._before, *self._frames)
 
     def _gap_ns(self) -> int:
         return GAP_NS

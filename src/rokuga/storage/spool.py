@@ -39,6 +39,8 @@ class Segment:
     height: int = 0
     channels: int = 0
     sample_rate: int = 0
+    journal: list[int] = field(default_factory=list)
+    """numbers of the journal files that it is made of"""
     meta: dict[str, Any] = field(default_factory=dict)
 
 

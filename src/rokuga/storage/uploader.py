@@ -1,14 +1,16 @@
 """Spool to store: puts what the manifest lists, notes what the store confirmed, and keeps the playlists in the store true.
 
 A playlist in the store lists only segments that the store has, from the first on, and only ever grows. All state is in
-``manifest`` and ``confirmed``: an uploader can be killed anywhere and the next one goes on.
+``manifest`` and ``confirmed``: an uploader can be killed anywhere and the next one goes on. In a recording of days its memory
+does not grow, and a long playlist is put less often.
 """
 
 import asyncio
 import hashlib
-import json
+import os
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,22 @@ import structlog
 
 from rokuga import clock
 from rokuga.errors import StoreError
-from rokuga.hls import playlist as hls
 from rokuga.node import metrics
 from rokuga.storage import spool
+from rokuga.storage.confirmed import ConfirmedLog
 from rokuga.storage.ledger import Ledger, Playlist
 from rokuga.storage.stores import Destination
+from rokuga.storage.text import PlaylistText, remove_texts
 
 POLL_SECONDS = 0.2
 PUTS_PER_STORE = 4
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LAST_SECONDS = 30.0
 BATCH = 500
+MOST_HELD = 20_000
+"""With so many segments waiting the manifest is not read on: those that wait there cost no memory."""
+PLAYLIST_BYTES_PER_SECOND = 16 * 1024
+"""A growing playlist takes no more of the line than this: its last put and what it takes at this pace are to be over before the next."""
 
 Notify = Callable[[str, str, dict[str, Any]], Awaitable[None]]
 """Report (kind, key, payload); a key that was reported before is passed over."""
@@ -90,13 +97,16 @@ class Uploader:
         self._gate = gate
         self._slots = slots
         self._notify = notify
-        # Not bounded by itself: it holds the ledger's own segments, each at most once.
+        # Bounded by MOST_HELD: it holds the ledger's own segments, each at most once.
         self._queue: asyncio.Queue[spool.Segment | None] = asyncio.Queue()
         self._changed: dict[str, asyncio.Event] = {}
         self._caught_up = asyncio.Event()
         self._recovered = asyncio.Event()
         self._complained: dict[str, str] = {}
         """by the store's code, which minute's error was reported last"""
+        self._left: frozenset[str] = frozenset()
+        """the files that the process before has left"""
+        self._confirmed = ConfirmedLog(folder)
         self._log_lock = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._log = structlog.get_logger(__name__).bind(spool=str(folder))
@@ -106,7 +116,9 @@ class Uploader:
 
         Raises OSError (in a group) when the disk refuses; a new uploader may then take over.
         """
-        for _, line in spool.lines(self._folder / spool.CONFIRMED):
+        await asyncio.to_thread(remove_texts, self._folder)
+        self._left = frozenset(await asyncio.to_thread(os.listdir, self._folder))
+        for line in await asyncio.to_thread(lambda: list(self._confirmed.load())):
             self.ledger.load(line)
         async with asyncio.TaskGroup() as group:
             self._group = group
@@ -119,6 +131,9 @@ class Uploader:
     async def _follow(self) -> None:
         offset = 0
         while not self.ledger.finished:
+            if self.ledger.held > MOST_HELD:
+                await asyncio.sleep(POLL_SECONDS)
+                continue
             entries = list(islice(spool.read_manifest(self._folder, offset), BATCH))
             for after, entry in entries:
                 offset = after
@@ -127,12 +142,16 @@ class Uploader:
                     break
                 if self.ledger.exists(entry):
                     await self._found(entry)
-            if len(entries) < BATCH:
-                self._caught_up.set()
+            if len(entries) < BATCH and not self._caught_up.is_set():
+                self._catch_up()
             await asyncio.sleep(0 if len(entries) == BATCH or self.ledger.finished else POLL_SECONDS)
-        self._caught_up.set()
+        self._catch_up()
         for _ in range(PUTS_PER_STORE):
             self._queue.put_nowait(None)
+
+    def _catch_up(self) -> None:
+        self._left = frozenset()
+        self._caught_up.set()
         for event in self._changed.values():
             event.set()
 
@@ -145,7 +164,8 @@ class Uploader:
             about = {name: getattr(segment, name) for name in ("user_id", "media_id", "track_type", "begin_ms")}
             await self._notify("sliced", f"sliced/{segment.playlist}", {"file": segment.playlist, **about})
         if self.ledger.has(segment):
-            (self._folder / segment.name).unlink(missing_ok=True)
+            if segment.name in self._left:
+                (self._folder / segment.name).unlink(missing_ok=True)
             self._changed[segment.playlist].set()
         else:
             self._queue.put_nowait(segment)
@@ -178,8 +198,8 @@ class Uploader:
                 done = await self._put(destination, segment.name, data)
                 del data
             if done:
-                await self._confirm({"segment": segment.name, "sha256": segment.sha256})
-                self.ledger.confirm(segment)
+                line = {"playlist": segment.playlist, "index": segment.index, "segment": segment.name}
+                await self._confirm(line, lambda: self.ledger.confirm(segment))
                 metrics.BYTES_CONFIRMED.inc(segment.size)
                 (self._folder / segment.name).unlink(missing_ok=True)
                 self._changed[segment.playlist].set()
@@ -191,32 +211,48 @@ class Uploader:
 
     async def _put_playlist(self, playlist: Playlist) -> None:
         """The one writer of that playlist: never an older text over a newer one; versions in between are left out."""
-        # The store may have a text that a killed predecessor could not note any more: with all of the manifest known, ours
-        # is not older than that.
-        await self._caught_up.wait()
         changed = self._changed[playlist.name]
+        text = PlaylistText(self._folder, playlist.name)
         attempt = 0
+        next_ns = 0
         while not playlist.closed:
+            if playlist.fresh:
+                await asyncio.to_thread(text.add, self.ledger.take(playlist))
             due = self.ledger.due(playlist)
-            if due is None:
-                await changed.wait()
-                changed.clear()
+            pause = max(0.0, (next_ns - clock.monotonic_ns()) / 1e9) if due and not due[1] else 0.0
+            # The store may have a text that a killed predecessor could not note any more: with all of the manifest known, ours
+            # is not older than that.
+            if due is None or pause or not self._caught_up.is_set():
+                await self._turned(changed, pause)
                 continue
             destination = await self._gate.wait()
             async with self._slots.of(destination.address):
                 if not self._gate.is_open:
                     continue
-                due = self.ledger.due(playlist) or due
-                text = hls.render(playlist.segments[: due[0]], due[1])
-                done = await self._put(destination, playlist.name, text.encode())
+                await asyncio.to_thread(text.add, self.ledger.take(playlist))
+                count, closed = text.count, self.ledger.finished and text.count == playlist.known
+                data = await asyncio.to_thread(text.whole, closed)
+                done = await self._put(destination, playlist.name, data)
+                next_ns = clock.monotonic_ns() + len(data) * 1_000_000_000 // PLAYLIST_BYTES_PER_SECOND
+                del data
             if not done:
                 await self._pause(attempt)
                 attempt += 1
                 continue
             attempt = 0
-            await self._confirm({"playlist": playlist.name, "count": due[0], "closed": due[1]})
-            self.ledger.store(playlist.name, *due)
+            line = {"playlist": playlist.name, "count": count, "closed": closed}
+            await self._confirm(line, partial(self.ledger.store, playlist.name, count, closed))
             await self._notify("uploaded", f"uploaded/{playlist.name}", {"file": playlist.name})
+        text.remove()
+
+    async def _turned(self, changed: asyncio.Event, seconds: float) -> None:
+        """Wait for a change, at most so long (0: for ever)."""
+        try:
+            async with asyncio.timeout(seconds or None):
+                await changed.wait()
+        except TimeoutError:
+            return
+        changed.clear()
 
     async def _put(self, destination: Destination, name: str, data: bytes) -> bool:
         try:
@@ -245,10 +281,16 @@ class Uploader:
         except TimeoutError:
             pass
 
-    async def _confirm(self, line: dict[str, Any]) -> None:
-        data = json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    async def _confirm(self, line: dict[str, Any], done: Callable[[], None]) -> None:
+        """Note it, and then tell the ledger. Raises OSError."""
         async with self._log_lock:
-            await asyncio.to_thread(spool.append, self._folder / spool.CONFIRMED, data)
+            await asyncio.to_thread(self._confirmed.append, line)
+            done()
+            if self._confirmed.is_long:
+                try:
+                    await asyncio.to_thread(self._confirmed.compact, list(self.ledger.notes()))
+                except OSError as error:
+                    self._log.warning("the log of what is uploaded cannot be shortened yet", error=str(error))
 
 
 def _read(path: Path, segment: spool.Segment) -> bytes | None:
