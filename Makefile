@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := janus python3-venv
 TEST_PACKAGES := chromium iproute2
+BENCH_PACKAGES := janus-tools python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 \
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-nice
 
 # Debian's package starts a Janus of its own; what we installed we also quieten. One that was there before is left alone.
 define install
