@@ -19,9 +19,10 @@ from rokuga.config import Store
 from rokuga.control.model import StoreTarget
 from rokuga.hls import naming
 from rokuga.storage import spool
+from rokuga.storage.gate import Gate, Slots
 from rokuga.storage.spool import Segment
 from rokuga.storage.stores import Destination
-from rokuga.storage.uploader import PLAYLIST_BYTES_PER_SECOND, Gate, Slots, Uploader
+from rokuga.storage.uploader import PLAYLIST_BYTES_PER_SECOND, Uploader
 
 SECONDS = 10
 UTC = 1_800_000_000_000

@@ -23,7 +23,8 @@ from rokuga.node.outbox import Outbox
 from rokuga.node.processes import Zygote
 from rokuga.node.recorder import Recorder, Services
 from rokuga.render import checkpoint
-from rokuga.storage.uploader import Gate, Slots, Uploader
+from rokuga.storage.gate import Gate, Slots
+from rokuga.storage.uploader import Uploader
 from tests.storage.spools import Spool
 
 ORDER = RecordOrder("task", 0, 1, Params(1, "room", 0, "bot"), StoreTarget(0, "r", "bucket", "a", "s"), "sig")

@@ -19,9 +19,10 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from rokuga.config import Store
 from rokuga.control.model import StoreTarget
-from rokuga.storage import spool, stores, uploader
+from rokuga.storage import gate, spool, stores, uploader
+from rokuga.storage.gate import Gate, Slots
 from rokuga.storage.stores import Destination
-from rokuga.storage.uploader import Gate, Slots, Uploader
+from rokuga.storage.uploader import Uploader
 from tests.kit.seaweed import Seaweed
 from tests.storage.spools import Spool, listed
 
@@ -164,7 +165,7 @@ async def test_fenced_while_it_stands_in_line(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     slots = Slots()
     line = slots.of(bench.destination.address)
-    for _ in range(uploader.PUTS_PER_STORE):
+    for _ in range(gate.PUTS_PER_STORE):
         await line.acquire()
     bench.gate.aim(bench.destination)
     bench.spool.add()
@@ -173,7 +174,7 @@ async def test_fenced_while_it_stands_in_line(tmp_path: Path) -> None:
     await until(lambda: bench.kinds == ["sliced"])
     await asyncio.sleep(0.1)
     bench.gate.hold(True)
-    for _ in range(uploader.PUTS_PER_STORE):
+    for _ in range(gate.PUTS_PER_STORE):
         line.release()
     await asyncio.sleep(0.5)
     assert not list(bench.store.rglob("*.ts"))
@@ -205,7 +206,7 @@ async def test_at_most_four_puts_at_a_time(tmp_path: Path, monkeypatch: pytest.M
             bench.spool.add(f"{number % 4}.m3u8")
         bench.spool.finish()
     await asyncio.gather(*(Uploader(b.spool.folder, b.gate, slots, b._notify).run() for b in benches))
-    assert most == uploader.PUTS_PER_STORE
+    assert most == gate.PUTS_PER_STORE
 
 
 async def test_a_damaged_segment_hinders_only_its_own_playlist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

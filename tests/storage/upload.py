@@ -8,8 +8,9 @@ from typing import Any
 
 from rokuga.config import Store
 from rokuga.control.model import StoreTarget
+from rokuga.storage.gate import Gate, Slots
 from rokuga.storage.stores import Destination
-from rokuga.storage.uploader import Gate, Slots, Uploader
+from rokuga.storage.uploader import Uploader
 
 
 async def main() -> None:

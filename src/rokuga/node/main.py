@@ -21,7 +21,7 @@ from rokuga.node.activities import Activities
 from rokuga.node.node import Node
 from rokuga.node.processes import Zygote
 from rokuga.node.recorder import Services
-from rokuga.storage.uploader import Slots
+from rokuga.storage.gate import Slots
 
 ROOM_SECONDS = 0.25
 BEAT = timedelta(seconds=1)

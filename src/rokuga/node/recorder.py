@@ -24,8 +24,9 @@ from rokuga.node.keep import Kept, manifest_finished
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive
 from rokuga.render.checkpoint import Trim
+from rokuga.storage.gate import Gate, Slots
 from rokuga.storage.stores import Destination
-from rokuga.storage.uploader import Gate, Slots, Uploader
+from rokuga.storage.uploader import Uploader
 
 RENDER = "render"
 PAUSE_SECONDS = 0.5

@@ -1,5 +1,6 @@
 """The text of a playlist that grows for days: all but its end lies on the disk."""
 
+import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -36,8 +37,19 @@ class PlaylistText:
 
     def whole(self, ended: bool) -> bytes:
         """What the store shall have. Raises OSError."""
-        filed = self._path.read_bytes()[: self._filed] if self._filed else b""
-        return b"".join((self._index.head.encode(), filed, self._tail, END.encode() if ended else b""))
+        head, end = self._index.head.encode(), END.encode() if ended else b""
+        if not self._filed:
+            return head + self._tail + end
+        with self._path.open("rb", buffering=0) as file:
+            filed = file.read(self._filed)
+        if len(filed) != self._filed:
+            raise OSError(errno.EIO, "a playlist's text is cut off", str(self._path))
+        return b"".join((head, filed, self._tail, end))
+
+    @property
+    def size(self) -> int:
+        """About so many bytes."""
+        return self._filed + len(self._tail)
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,70 +23,23 @@ from rokuga.errors import StoreError
 from rokuga.node import metrics
 from rokuga.storage import spool
 from rokuga.storage.confirmed import ConfirmedLog
+from rokuga.storage.gate import PUTS_PER_STORE, Gate, Slots
 from rokuga.storage.ledger import Ledger, Playlist
 from rokuga.storage.stores import Destination
 from rokuga.storage.text import PlaylistText, remove_texts
 
 POLL_SECONDS = 0.2
-PUTS_PER_STORE = 4
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LAST_SECONDS = 30.0
 BATCH = 500
 MOST_HELD = 20_000
 """With so many segments waiting the manifest is not read on: those that wait there cost no memory."""
+LARGE_BYTES = 1024 * 1024
 PLAYLIST_BYTES_PER_SECOND = 16 * 1024
 """A growing playlist takes no more of the line than this: its last put and what it takes at this pace are to be over before the next."""
 
 Notify = Callable[[str, str, dict[str, Any]], Awaitable[None]]
 """Report (kind, key, payload); a key that was reported before is passed over."""
-
-
-class Gate:
-    """Where to upload to and whether we may: opened by keys, shut while this node may have been replaced."""
-
-    def __init__(self) -> None:
-        self._destination: Destination | None = None
-        self._held = False
-        self._open = asyncio.Event()
-
-    @property
-    def aimed(self) -> bool:
-        return self._destination is not None
-
-    def aim(self, destination: Destination) -> None:
-        """The keys have come (again)."""
-        self._destination = destination
-        self._turn()
-
-    def hold(self, held: bool) -> None:
-        """Shut or open it; what is under way is finished."""
-        self._held = held
-        self._turn()
-
-    @property
-    def is_open(self) -> bool:
-        return self._open.is_set()
-
-    async def wait(self) -> Destination:
-        await self._open.wait()
-        assert self._destination is not None
-        return self._destination
-
-    def _turn(self) -> None:
-        if self._destination is not None and not self._held:
-            self._open.set()
-        else:
-            self._open.clear()
-
-
-class Slots:
-    """Limits the puts to one store, over all tasks of a node."""
-
-    def __init__(self) -> None:
-        self._slots: dict[str, asyncio.Semaphore] = {}
-
-    def of(self, address: str) -> asyncio.Semaphore:
-        return self._slots.setdefault(address, asyncio.Semaphore(PUTS_PER_STORE))
 
 
 class Uploader:
@@ -108,6 +62,7 @@ class Uploader:
         """the files that the process before has left"""
         self._confirmed = ConfirmedLog(folder)
         self._log_lock = asyncio.Lock()
+        self._large = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._log = structlog.get_logger(__name__).bind(spool=str(folder))
 
@@ -226,7 +181,8 @@ class Uploader:
                 await self._turned(changed, pause)
                 continue
             destination = await self._gate.wait()
-            async with self._slots.of(destination.address):
+            # Long texts one at a time: they are in memory meanwhile.
+            async with self._large if text.size > LARGE_BYTES else nullcontext(), self._slots.of(destination.address):
                 if not self._gate.is_open:
                     continue
                 await asyncio.to_thread(text.add, self.ledger.take(playlist))
