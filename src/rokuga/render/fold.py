@@ -62,11 +62,10 @@ class Fold:
         self._now = max(self._now, entry.monotonic_ns)
         if isinstance(record, Frame):
             line = self._tracks.get(record.track)
-            if line is None or record.track not in line.track_numbers or entry.position < line.start:
-                return []
-            size, head, rtp_time, arrival_ns = entry.payload_bytes, record.data, record.rtp_time, record.first_arrival_ns
-            marks = record.keyframe, record.switched, record.orientation
-            line.arrived(Arrived(entry.position, record.track, size, head, rtp_time, arrival_ns, *marks))
+            if line is not None and entry.position >= line.start:
+                size, head, rtp_time, arrival_ns = entry.payload_bytes, record.data, record.rtp_time, record.first_arrival_ns
+                marks = record.keyframe, record.switched, record.orientation
+                line.arrived(Arrived(entry.position, record.track, size, head, rtp_time, arrival_ns, *marks))
             return []
         if isinstance(record, Params):
             # Lists and layout may change later; what render needs cannot.

@@ -130,9 +130,11 @@ class Line(ABC):
             self._events += 1
 
     def arrived(self, frame: Arrived) -> None:
-        """A frame of a track that feeds the line."""
-        self._fed[frame.track].clock.see(frame.rtp_time, frame.arrival_ns, frame.switched)
-        self._queue.append(frame)
+        """A frame; one of a track that does not feed the line (any more) is passed over."""
+        track = self._fed.get(frame.track)
+        if track is not None:
+            track.clock.see(frame.rtp_time, frame.arrival_ns, frame.switched)
+            self._queue.append(frame)
 
     def advance(self, now_ns: int, after: Position) -> Iterator[Plan]:
         """Decide what can be decided: ``now_ns`` is the append time of the last record read and ``after`` where the next one begins."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import structlog
 
@@ -31,8 +31,7 @@ class Written:
     sample_rate: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
+class _Packet(NamedTuple):
     codec: Codec
     data: bytes
     pts: int
