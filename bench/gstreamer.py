@@ -29,7 +29,7 @@ AUDIO = (
     "rtpopusdepay name=in ! opusdec ! audioconvert ! audio/x-raw{channels} ! avenc_aac bitrate=53000 aac-coder=fast threads=1 ! aacparse"
     + FILES
 )
-"""The coder overshoots what it is asked for, the more the older FFmpeg is: asked for 53 kb/s, Debian's makes as many bits as ours asked for 64."""
+"""What the coder makes of the rate that it is asked for depends on FFmpeg's version: Debian's makes of 53 kb/s what ours makes of 64."""
 
 LATENCY_MS = 1000
 """Of the jitter buffer: a recorder can wait for what is late."""
