@@ -71,6 +71,7 @@ def test_a_closed_playlist_stays_closed() -> None:
     ledger.load({"playlist": "a.m3u8", "count": 1, "closed": True})
     ledger.exists(ONE)
     assert ledger.due(ledger.playlists["a.m3u8"]) is None
+    assert ledger.held == 0, "nobody will take it into a text"
     ledger.finished = True
     assert ledger.drained
 

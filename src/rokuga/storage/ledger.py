@@ -26,7 +26,7 @@ class Playlist:
     assured: int = 0
     """so many from the first on the store has, as a process before this one knew"""
     fresh: list[Segment] = field(default_factory=list)
-    """the last ones before ``confirmed``, which nobody has taken into the text"""
+    """the last ones before ``confirmed``, which nobody has taken into the text; none when that is closed"""
     stored: int = 0
     """how many segments the text in the store lists"""
     closed: bool = False
@@ -131,6 +131,8 @@ class Ledger:
     def _advance(self, playlist: Playlist) -> None:
         while playlist.confirmed in playlist.waiting and (playlist.confirmed < playlist.assured or playlist.confirmed in playlist.there):
             playlist.there.discard(playlist.confirmed)
-            playlist.fresh.append(playlist.waiting.pop(playlist.confirmed))
+            segment = playlist.waiting.pop(playlist.confirmed)
             playlist.confirmed += 1
-            self.held += 1
+            if not playlist.closed:
+                playlist.fresh.append(segment)
+                self.held += 1
