@@ -118,7 +118,8 @@ async def test_modify_touches_only_the_streams_that_it_adds_or_removes(janus: Em
     assert changed.monotonic_ns - journal.epoch_ns == first["media_ns"]
     audio = journal.frames(journal.track("alice", "audio"))
     assert place_in(alice.sent["audio"], audio, False) is not None
-    assert audio[-1][0].last_arrival_ns - audio[0][0].first_arrival_ns > 4e9
+    assert audio[0][0].first_arrival_ns - journal.epoch_ns < 1e9
+    assert journal.entries[-1].monotonic_ns - audio[-1][0].last_arrival_ns < 0.5e9
     video, video_again = journal.tracks("alice", "video")
     assert place_in(alice.sent["video"], journal.frames(video), True) is not None
     assert place_in(alice.sent["video"], journal.frames(video_again), True) is not None

@@ -9,7 +9,7 @@ import pytest
 
 from rokuga.folders import Generation
 from rokuga.journal.reader import JournalReader
-from rokuga.journal.records import FileHeader, Frame, Params, TrackOpened, encode
+from rokuga.journal.records import FileHeader, Frame, Params, Tick, TrackOpened, encode
 from rokuga.render import checkpoint
 from rokuga.render import main as render
 from rokuga.render.plan import HEAD_START_90K
@@ -42,6 +42,7 @@ def write_journal(folder: Path) -> None:
             arrival = EPOCH + second * SECOND
             payload, key = units[second % len(units)]
             data += encode(Frame(1, round(second * 90_000 * SKEW), arrival, arrival, key, payload), arrival)
+            data += encode(Tick(), arrival)
         (folder / f"{hour + 1:06d}.rj").write_bytes(data)
 
 
@@ -109,4 +110,4 @@ def check_wrap(generation: Generation, segments: list[Segment]) -> None:
             assert first.pts is not None
             assert (first.pts - segment.pts) % WRAP == 0
     with JournalReader(generation.journal) as reader:
-        assert sum(1 for _ in reader.read()) == HOURS * HOUR + 2
+        assert sum(1 for _ in reader.read()) == 2 * HOURS * HOUR + 2
