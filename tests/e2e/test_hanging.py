@@ -78,9 +78,8 @@ async def test_every_call_answers_and_the_recording_goes_on(system: Running, rec
     task_id = await system.create("room")
     await until(lambda: len(list(playlists(system.store(task_id)))) == 2)
     with hanging(system, part):
-        created = await answered(system.create("room", bot="recorder_2"))
-        described = await answered(system.describe(task_id))
-        modified = await answered(system.modify(task_id))
+        calls = system.create("room", bot="recorder_2"), system.describe(task_id), system.modify(task_id)
+        created, described, modified = await asyncio.gather(*map(answered, calls))
         for answer in (described, modified):
             assert "Error" not in answer or answer.startswith("InternalError"), answer
     if created.startswith("InternalError"):

@@ -189,7 +189,7 @@ class KeyframeAsked:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Written every second by capture so that a reader knows how far time has gone; every tenth carries UTC (else 0)."""
+    """Written every second by capture, to say how far time has gone; render decides then. Every tenth carries UTC (else 0)."""
 
     type: ClassVar[int] = 8
     utc_ns: int = 0

@@ -58,7 +58,7 @@ def aac_frames(plan: AudioPlan, payload: Payload) -> list[bytes]:
     """The plan's AAC frames with ADTS headers, one for each of ``plan.pts``."""
     silent = _silent_frame(plan.channels)
     frames = [silent] * len(plan.pts)
-    encoder = _encoder(plan.channels)
+    encoder = aac_encoder(plan.channels)
     # The encoder is given neither the middle of a silence nor those numbers: which frame a packet holds is looked up.
     fed: list[int] = []
     held: list[int] = []
@@ -95,7 +95,8 @@ def aac_frames(plan: AudioPlan, payload: Payload) -> list[bytes]:
     return frames
 
 
-def _encoder(channels: int) -> AudioCodecContext:
+def aac_encoder(channels: int) -> AudioCodecContext:
+    """AAC-LC as we write it: 48 kHz, float planes in."""
     encoder = av.CodecContext.create("aac", "w")
     assert isinstance(encoder, AudioCodecContext)
     encoder.sample_rate = RATE
@@ -125,7 +126,7 @@ def _encode(encoder: AudioCodecContext, number: int, blocks: bytes, channels: in
 @cache
 def _silent_frame(channels: int) -> bytes:
     """What the encoder makes of lasting silence: always the same."""
-    encoder = _encoder(channels)
+    encoder = aac_encoder(channels)
     zero = bytes(BLOCK * SAMPLE * channels)
     return [data for number in range(8) for _, data in _encode(encoder, number, zero, channels)][-1]
 
