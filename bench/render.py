@@ -17,9 +17,10 @@ from av.audio.frame import AudioFrame
 
 from bench import meter
 from bench.people import clip
+from rokuga.capture.recording import TICK_SECONDS
 from rokuga.folders import Generation
 from rokuga.journal.records import End, FileHeader, Frame, Params, Record, Tick, TrackOpened, encode
-from rokuga.journal.writer import FILE_NS, FLUSH_SECONDS
+from rokuga.journal.writer import FILE_NS
 from rokuga.publish.clip import AUDIO_CLOCK, OPUS_SAMPLES, Clip, Kind, Unit, clock_of
 from rokuga.render import main as render
 from rokuga.render.decode import SAMPLE, OpusDecoder
@@ -69,7 +70,7 @@ def flushes(folder: Path, sent: Clip, users: int, seconds: int) -> Iterator[tupl
     pending = next(everything, None)
     file = 0
     for number in count(1):
-        at = number * int(FLUSH_SECONDS * SECOND)
+        at = number * int(TICK_SECONDS * SECOND)
         data = b""
         if at // FILE_NS + 1 > file:
             file += 1
