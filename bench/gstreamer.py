@@ -29,7 +29,7 @@ AUDIO = (
     "rtpopusdepay name=in ! opusdec ! audioconvert ! audio/x-raw{channels} ! avenc_aac bitrate=59000 aac-coder=fast threads=1 ! aacparse"
     + FILES
 )
-"""What the coder makes of the rate that it is asked for depends on FFmpeg's version: Debian's makes of 59 kb/s about what ours makes of 64."""
+"""What the coder makes of a rate depends on FFmpeg's version: asked for 59 kb/s, Debian's makes about what ours makes of 64."""
 
 LATENCY_MS = 1000
 """Of the jitter buffer: a recorder can wait for what is late."""
