@@ -20,6 +20,8 @@ from .calls import APP, TASK, USER_SIG_KEY, call, code, create_body, envelope, s
 from .conftest import Running
 from .memory import MemoryBucket, MemoryTasks
 
+pytestmark = pytest.mark.live
+
 DESCRIBE = {"SdkAppId": APP, "TaskId": TASK}
 INTERNAL = "InternalError.CRInternalError"
 

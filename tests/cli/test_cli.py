@@ -13,6 +13,8 @@ from rokuga.api import usersig
 from rokuga.cli import app
 from rokuga.settings import load
 
+pytestmark = pytest.mark.live
+
 COMMANDS = {"up", "api", "control", "node", "publish", "usersig", "link", "demo", "version"}
 
 

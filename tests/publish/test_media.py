@@ -13,6 +13,8 @@ from rokuga.publish.clip import AUDIO_CLOCK, VIDEO_CLOCK, Clip, PublishError, Un
 from rokuga.publish.file import load_file
 from rokuga.publish.media import generate, look_of
 
+pytestmark = pytest.mark.live
+
 SECONDS = 4
 
 

@@ -14,6 +14,8 @@ from rokuga.storage.spool import Segment
 from tests.render.material import FPS, SECOND, JournalMaker, Published, beeping_pcm, coded, h264, opus, picture
 from tests.render.test_media import Rendered, heard, rendered, rms
 
+pytestmark = pytest.mark.live
+
 WIDTH, HEIGHT = 192, 108
 Coded = Literal["vp8", "vp9", "av1"]
 

@@ -21,6 +21,8 @@ from rokuga.storage import spool
 from rokuga.storage.spool import Segment
 from tests.render.material import FPS, SECOND, JournalMaker, Published, h264, opus
 
+pytestmark = pytest.mark.live
+
 WRAP = 2**33
 BEFORE_WRAP = WRAP - 20 * 90_000 - HEAD_START_90K
 LOOKAHEAD_NS = 2_500_000

@@ -19,6 +19,8 @@ from tests.render.test_codecs import beeps, difference
 from tests.render.test_fold import IDR, SLICE, Room, opened
 from tests.render.test_media import Rendered, heard, rendered
 
+pytestmark = pytest.mark.live
+
 MERGED = {"av_merge": 1}
 
 

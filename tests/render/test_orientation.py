@@ -16,6 +16,8 @@ from tests.render.material import FPS, SECOND, JournalMaker, Published, coded, h
 from tests.render.test_h264 import Bits
 from tests.render.test_media import Rendered, rendered
 
+pytestmark = pytest.mark.live
+
 START = b"\x00\x00\x00\x01"
 WIDTH, HEIGHT = 96, 64
 Quarters = tuple[tuple[int, int], tuple[int, int]]

@@ -26,6 +26,8 @@ from rokuga.storage import spool
 from rokuga.storage.spool import Finished, Segment
 from tests.render.material import EPOCH, SECOND, UTC, JournalMaker, h264, opus
 
+pytestmark = pytest.mark.live
+
 
 def make(folder: Path, generation: int = 0, **params: Any) -> Generation:
     """20 s of a user, in a file each 10 s."""

@@ -15,6 +15,8 @@ from rokuga.storage.text import PlaylistText
 from tests.storage.spools import listed
 from tests.storage.test_uploader import Bench, until
 
+pytestmark = pytest.mark.live
+
 ONE = Segment("a.m3u8", 0, "a0.ts", 10, "", 0, 10.0, 1_700_000_000_000, "alice", "main", "video", width=640, height=360)
 
 

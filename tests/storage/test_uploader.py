@@ -26,6 +26,8 @@ from rokuga.storage.uploader import Uploader
 from tests.kit.seaweed import Seaweed
 from tests.storage.spools import Spool, listed
 
+pytestmark = pytest.mark.live
+
 TARGET = StoreTarget(0, "ap-tokyo", "recordings", "AKIDkey", "very-secret")
 FILE = (Store(endpoint="file"),)
 
