@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := janus python3-venv
+PACKAGES := janus python3-venv fonts-noto-cjk
 TEST_PACKAGES := chromium iproute2
 BENCH_PACKAGES := janus-tools python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-nice
@@ -39,9 +39,9 @@ $(STAMP): requirements.lock pyproject.toml | system
 demo: setup
 	@$(BIN)/rokuga demo $(ARGS)
 
-# Pure tests, then those that drive real parts, two files at a time (most of their time is waiting), then those that judge times.
+# Pure tests, then those that drive real parts, three files at a time (most of their time is waiting), then those that judge times.
 test: setup-test check
-	$(BIN)/python -m pytest -m "live and not alone" -n 2 --dist loadfile -q --durations=10
+	$(BIN)/python -m pytest -m "live and not alone" -n 3 --dist loadfile -q --durations=10
 	$(BIN)/python -m pytest -m "live and alone" -q --durations=10
 
 check: setup

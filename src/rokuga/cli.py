@@ -222,6 +222,33 @@ def publish(
 
 
 @app.command()
+def compose(
+    journal: Annotated[Path, typer.Option(help="A kept journal: <data>/tasks/<TaskId>/g<n>/journal.")],
+    params: Annotated[
+        Path, typer.Option(help="JSON with any of MixLayoutParams, MixTranscodeParams, RecordParams, as in CreateCloudRecording.")
+    ],
+    out: Annotated[Path, typer.Option(help="Empty or new folder for the files.")],
+) -> None:
+    """Render a kept journal again as one picture and one sound, with any layout and size."""
+    from rokuga.api.recompose import changes
+    from rokuga.errors import ApiError, RokugaError
+    from rokuga.render.compose import compose as render
+
+    try:
+        asked = changes(params.read_bytes())
+    except OSError as error:
+        _refuse([f"--params: {error}"])
+    except ApiError as error:
+        _refuse([f"--params: {error.message}"])
+    try:
+        for index in render(journal, asked, out):
+            print(index)
+    except (RokugaError, OSError) as error:
+        print(f"rokuga: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def demo(
     seconds: Annotated[float, typer.Option(help="How long to record.", min=15)] = 30,
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, users included, until Ctrl-C.")] = False,

@@ -3,9 +3,21 @@
 The models here say what a key means and which values it takes; ``rokuga.settings`` loads them.
 """
 
+from ipaddress import ip_network
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr
+
+IMAGE_DENY = tuple(
+    ip_network(network)
+    for network in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
+        *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
+        # Where clouds tell a machine its own credentials, other than at a link-local address (Alibaba, Oracle, AWS).
+        *("100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::254/128"),
+    )
+)
+"""This machine itself, its neighbours on the wire, everybody at once"""
 
 
 class Section(BaseModel):
@@ -75,6 +87,8 @@ class Recorder(Section):
     shutdown_seconds: float = Field(default=20, ge=0)
     metrics: str = ""
     """host:port where the node serves Prometheus; empty: nowhere."""
+    image_deny: tuple[IPvAnyNetwork, ...] = IMAGE_DENY
+    """Networks from which no image of a layout is fetched."""
 
 
 class Store(Section):

@@ -69,3 +69,11 @@ class RoomError(RokugaError):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+
+
+class FontError(RokugaError):
+    """The typeface of watermarks is not installed."""
+
+
+class ImageError(RokugaError):
+    """An image from outside cannot be had, is too large, or is none that we take."""

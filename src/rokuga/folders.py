@@ -29,6 +29,11 @@ class Generation:
         return self.folder / "spool"
 
     @property
+    def images(self) -> Path:
+        """Background, placeholder and watermark images of a mixed recording."""
+        return self.folder / "images"
+
+    @property
     def capture_socket(self) -> Path:
         return self.folder / "capture.sock"
 

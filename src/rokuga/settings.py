@@ -10,6 +10,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
@@ -296,6 +297,8 @@ def dump(config: Config) -> str:
             return {k: plain(v) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
             return [plain(v) for v in value]
+        if isinstance(value, (IPv4Network, IPv6Network)):
+            return str(value)
         return value
 
     return json.dumps(plain(config.model_dump()))

@@ -87,7 +87,7 @@ CREATE: list[tuple[dict[str, Any], str]] = [
     ({"StorageParams": {"CloudVod": {"TencentVod": {"MediaType": 5}}}}, RANGE),
     ({"StorageParams": {"CloudVod": {"TencentVod": {"UserDefineRecordId": "a.b"}}}}, "InvalidParameter"),
     ({"StorageParams": {"CloudVod": {"TencentVod": {"UserDefineRecordId": "r" * 65}}}}, RANGE),
-    (MIXED, UNBUILT),
+    (MIXED, ""),
     *[(MIXED | {"MixTranscodeParams": {"VideoParams": VIDEO | {field: None}}}, "MissingParameter") for field in VIDEO],
     *[(MIXED | {"MixTranscodeParams": {"AudioParams": AUDIO | {field: None}}}, "MissingParameter") for field in AUDIO],
     *[
@@ -108,23 +108,23 @@ CREATE: list[tuple[dict[str, Any], str]] = [
     ],
     (MIXED | {"MixLayoutParams": {}}, "MissingParameter"),
     (MIXED | {"MixLayoutParams": {"MixLayoutMode": 5}}, RANGE),
-    (mixed({"MixLayoutList": [CELL] * 25}), UNBUILT),
+    (mixed({"MixLayoutList": [CELL] * 25}), ""),
     (mixed({"MixLayoutList": [CELL] * 26}), RANGE),
     (mixed({"MixLayoutList": [CELL | {"Left": 1}]}), RANGE),
     (mixed({"MixLayoutList": [CELL | {"Top": 1}]}), RANGE),
     (mixed({"MixLayoutList": [CELL | {"Alpha": 256}]}), RANGE),
     (mixed({"MixLayoutList": [CELL | {"Top": None}]}), "MissingParameter"),
     (mixed({"MixLayoutList": [CELL | {"UserId": 5}]}), "InvalidParameter"),
-    *[(mixed({"BackGroundColor": right}), UNBUILT) for right in ("#FF0000", "0xff0000", "")],
+    *[(mixed({"BackGroundColor": right}), "") for right in ("#FF0000", "0xff0000", "")],
     *[(mixed({"BackGroundColor": wrong}), "InvalidParameter") for wrong in ("red", "#FF", "#GG0000")],
-    *[(mixed({"BackgroundImageUrl": right}), UNBUILT) for right in ("https://x/i.jpg", "https://x/i.PNG?token=a.b")],
+    *[(mixed({"BackgroundImageUrl": right}), "") for right in ("https://x/i.jpg", "https://x/i.PNG?token=a.b")],
     *[
         (mixed({"BackgroundImageUrl": wrong}), "InvalidParameter.BackgroundImageUrl")
         for wrong in ("x.jpg", "https://x/i.gif", "https://x/é.jpg")
     ],
     (mixed({"DefaultSubBackgroundImage": "file:///etc/passwd.png"}), "InvalidParameter"),
     (mixed({"PureAudioDisableLayout": 1}), "InvalidParameter"),
-    (mixed({"WaterMarkList": [{"WaterMarkImage": MARK}]}), UNBUILT),
+    (mixed({"WaterMarkList": [{"WaterMarkImage": MARK}]}), ""),
     (mixed({"WaterMarkList": [{"WaterMarkImage": MARK | {"WaterMarkUrl": ""}}]}), "MissingParameter"),
     *[(mixed({"WaterMarkList": [{"WaterMarkType": kind}]}), "MissingParameter") for kind in (0, 1, 2)],
     (mixed({"WaterMarkList": [{"WaterMarkType": 2, "WaterMarkTimestamp": {"Pos": 7}}]}), RANGE),
@@ -159,6 +159,19 @@ async def test_defaults(api: Running) -> None:
     assert (params.fill_type, params.max_idle_time, params.max_streams, params.segment_seconds) == (0, 30, 25, 10)
     assert api.tasks.expire_hours == 72
     assert api.tasks.tasks[created["TaskId"]].callbacks is False
+
+
+async def test_a_mix_is_ordered_with_its_parameters(api: Running) -> None:
+    layout = {"MixLayoutMode": 1, "BackGroundColor": "#102030"}
+    fields = MIXED | {"MixLayoutParams": layout, "MixTranscodeParams": {"VideoParams": VIDEO}}
+    created = await call(api.url, "CreateCloudRecording", create_body(**fields))
+    params = api.tasks.tasks[created["TaskId"]].params
+    assert params.record_mode == 2
+    assert params.layout.items() >= layout.items()
+    assert params.transcode["VideoParams"] == VIDEO
+    # They mean nothing where nothing is mixed.
+    created = await call(api.url, "CreateCloudRecording", create_body(**(fields | {"RecordParams__RecordMode": 1})))
+    assert api.tasks.tasks[created["TaskId"]].params.layout == {}
 
 
 async def test_user_sig(api: Running) -> None:

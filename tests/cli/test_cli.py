@@ -15,7 +15,7 @@ from rokuga.settings import load
 
 pytestmark = pytest.mark.live
 
-COMMANDS = {"up", "api", "control", "node", "publish", "usersig", "link", "demo", "version"}
+COMMANDS = {"up", "api", "control", "node", "publish", "usersig", "link", "compose", "demo", "version"}
 
 
 def rokuga(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":

@@ -274,6 +274,8 @@ def needed(plan: Plan) -> list[Ref]:
         return [plan.packets[0]]
     if isinstance(plan, VideoPlan):
         return [(*plan.before, *plan.frames)[0]]
+    if not isinstance(plan, MergedPlan):
+        return list(plan.refs())
     return [
         *plan.audio.packets[:1],
         *plan.video.before[:1],

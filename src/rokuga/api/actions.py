@@ -117,7 +117,7 @@ class Recording:
         if request.SubscribeStreamUserIds is None:
             # Each call overwrites everything; a caller who thinks of it as a merge loses the lists here.
             logger.warning("modify without SubscribeStreamUserIds resets the lists to everybody", task_id=request.TaskId)
-        layout = plain(request.MixLayoutParams) if request.MixLayoutParams else {}
+        layout = _plain(request.MixLayoutParams)
         lists = rules.lists_of(request.SubscribeStreamUserIds)
         await self._tasks.modify(request.SdkAppId, request.TaskId, call.request_id, lists, layout)
         return {"TaskId": request.TaskId}
@@ -129,6 +129,7 @@ class Recording:
 
     def _task(self, request: CreateCloudRecording, bucket: Bucket, app: App) -> TaskInput:
         params = request.RecordParams
+        mixed = params.RecordMode == rules.MIXED
         return TaskInput(
             task_id=new_task_id(),
             params=Params(
@@ -145,6 +146,8 @@ class Recording:
                 max_streams=app.max_streams_per_task,
                 segment_seconds=self._config.recorder.segment_seconds,
                 lists=rules.lists_of(params.SubscribeStreamUserIds),
+                layout=_plain(request.MixLayoutParams) if mixed else {},
+                transcode=_plain(request.MixTranscodeParams) if mixed else {},
             ),
             target=StoreTarget(
                 vendor=bucket.Vendor,
@@ -173,6 +176,10 @@ class Recording:
                     Fault.DESTINATION,
                 ) from None
             logger.warning("bucket failed the probe; recording starts", task_id=task.task_id, bucket=task.target.bucket, code=error.code)
+
+
+def _plain(part: Part | None) -> dict[str, Any]:
+    return plain(part) if part else {}
 
 
 def check_task(sdk_app_id: int, task_id: str, call: Call) -> None:

@@ -26,11 +26,18 @@ def check_create(request: CreateCloudRecording) -> None:
     check_room(request.RoomId, request.RoomIdType)
     check_lists(request.RecordParams.SubscribeStreamUserIds, "RecordParams.SubscribeStreamUserIds")
     _check_storage(request)
-    width, height = check_transcode(request.MixTranscodeParams)
     if request.RecordParams.RecordMode == MIXED:
-        check_layout(request.MixLayoutParams)
-        for index, cell in enumerate(request.MixLayoutParams.MixLayoutList if request.MixLayoutParams else []):
-            _check_cell(cell, width, height, f"MixLayoutParams.MixLayoutList.{index}")
+        check_canvas(request.MixLayoutParams, request.MixTranscodeParams)
+    else:
+        check_transcode(request.MixTranscodeParams)
+
+
+def check_canvas(layout: Layout | None, transcode: Transcode | None) -> None:
+    """What a mixed recording looks like. Raises ApiError for the first thing wrong."""
+    width, height = check_transcode(transcode)
+    check_layout(layout)
+    for index, cell in enumerate(layout.MixLayoutList if layout else []):
+        _check_cell(cell, width, height, f"MixLayoutParams.MixLayoutList.{index}")
 
 
 def check_modify(request: ModifyCloudRecording) -> None:
@@ -121,8 +128,6 @@ def bucket_of(request: CreateCloudRecording) -> Bucket:
     Raises ApiError FailedOperation.CRUnsupportMethod.
     """
     params, bucket = request.RecordParams, request.StorageParams.CloudStorage
-    if params.RecordMode == MIXED:
-        raise unbuilt("RecordParams.RecordMode 2 (mixed)", "RecordMode 1 (single-stream)")
     if bucket is None:
         raise unbuilt("StorageParams.CloudVod", "StorageParams.CloudStorage")
     if params.OutputFormat != 0:

@@ -261,6 +261,8 @@ class Capture:
                     return {"ok": False, "error": error} if error else {"ok": True}
                 case "apply":
                     return self._apply(message)
+                case "show":
+                    return self._show(message)
                 case "stop":
                     self._finish(Outcome(int(message["leave_code"]), str(message["cause"])))
                     await asyncio.shield(self._ended)
@@ -280,6 +282,13 @@ class Capture:
             self._applied_ns = self._recording.apply(read_params(message["params"]), version) - self._journal.epoch_ns
             self._journal.flush()  # who is told that it holds may look, and a killed process must not forget it
         return {"ok": True, "media_ns": self._applied_ns, "version": self._recording.version}
+
+    def _show(self, message: ipc.Message) -> ipc.Message:
+        if self._recording is None or self._journal is None:
+            return {"ok": False, "error": "not recording"}
+        self._recording.show({str(url): str(file) for url, file in message["images"].items()})
+        self._journal.flush()
+        return {"ok": True}
 
     def _status(self) -> ipc.Message:
         recording, journal = self._recording, self._journal

@@ -60,10 +60,15 @@ class Recording:
 
     def apply(self, params: Params, version: int) -> int:
         """Take over new parameters; returns when, as monotonic ns."""
-        self.params, self.version = params, version
-        at = self._journal.append(records.Params(version, asdict(params)))
+        self.params, self.version = replace(params, images=self.params.images), version
+        at = self._journal.append(records.Params(version, asdict(self.params)))
         self._adjust()
         return at
+
+    def show(self, images: dict[str, str]) -> None:
+        """The layout's images that are there now: they can be seen from here on."""
+        self.params = replace(self.params, images=images)
+        self._journal.append(records.Params(self.version, asdict(self.params)))
 
     def tick(self) -> float:
         """Take in what has come and send what is due; the answer is in how many seconds to do so again."""

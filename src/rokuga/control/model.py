@@ -72,7 +72,11 @@ class Params:
     segment_seconds: float = 10
     lists: Lists = field(default_factory=Lists)
     layout: dict[str, Any] = field(default_factory=dict)
+    """MixLayoutParams of a mixed recording"""
     transcode: dict[str, Any] = field(default_factory=dict)
+    """MixTranscodeParams"""
+    images: dict[str, str] = field(default_factory=dict)
+    """the node's: URLs of the layout's images that have been fetched, and the names of their files"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,7 @@ class Report:
     sliced          first segment of a playlist cut: {"file", "user_id", "media_id", "track_type", "begin_ms"} (307)
     uploaded        first version of a playlist is in the store: {"file"} (304)
     upload_error    {"code", "message"} of the store (308), at most once per (code) and minute
+    image_error     {"url"}: an image of the layout could not be had (309), once per URL
     stopped         capture is out, its journal has its end: {"leave_code"} (302)
     drained         everything of this generation is confirmed by the store: {} (305 once all are)
     ==============  ===========================================================================================

@@ -135,7 +135,7 @@ class TaskState:
             case "upload_started":
                 self.uploading = True
                 self.outbox.append(events.upload_start(report.ms, int(report.payload.get("status", 0))))
-            case "sliced" | "uploaded" | "upload_error":
+            case "sliced" | "uploaded" | "upload_error" | "image_error":
                 self.outbox.append(file_event(report))
                 if report.kind == "sliced":
                     p = report.payload
@@ -244,10 +244,12 @@ class TaskState:
 
 
 def file_event(report: Report) -> Event:
-    """The event of a ``sliced``, ``uploaded`` or ``upload_error`` report."""
+    """The event of a ``sliced``, ``uploaded``, ``upload_error`` or ``image_error`` report."""
     p, g, ms = report.payload, report.generation, report.ms
     if report.kind == "sliced":
         return events.file_slice(ms, g, p["file"], p["user_id"], p["track_type"], p["begin_ms"])
     if report.kind == "uploaded":
         return events.file_info(ms, g, p["file"])
+    if report.kind == "image_error":
+        return events.image_error(ms, g, p["url"])
     return events.upload_error(ms, g, report.key, p["code"], p["message"])

@@ -10,6 +10,8 @@ from hashlib import sha256
 from typing import Literal
 
 TrackType = Literal["audio", "video", "audio_video"]
+MIX = "mix"
+"""MediaId of a mixed recording, which is of no user"""
 MOST_STEM = 220
 """A file system's names have at most 255 bytes: room for what stands around a stem while its segment is being written."""
 
@@ -43,6 +45,12 @@ def single_stem(
 
     whole = stem(encode_id(user_id))
     return whole if len(whole) <= MOST_STEM else stem(sha256(user_id.encode()).hexdigest())
+
+
+def mixed_stem(sdk_app_id: int, room_id: str, room_id_type: int, generation: int = 0) -> str:
+    """What all names of a mixed recording begin with: ``<SdkAppId>_<RoomId>``. See `single_stem`."""
+    room = encode_id(room_id) if room_id_type == 0 else room_id
+    return f"ha{generation}_{sdk_app_id}_{room}" if generation > 0 else f"{sdk_app_id}_{room}"
 
 
 def playlist_name(stem: str, part: int = 0) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import ceil
 
+from rokuga.hls.naming import MIX
 from rokuga.storage.spool import Segment
 
 TARGET = "target"
@@ -69,8 +70,10 @@ def _target(segment: Segment) -> int:
 
 def _head(first: Segment) -> list[str]:
     lines = [f"#EXT-X-TRTC-START-REC-TIME:{first.begin_ms}", f"#EXT-X-TRTC-MEDIA-ID:{_one_line(first.media_id)}"]
-    lines.append(f"#EXT-X-TRTC-USER-ID:{_one_line(first.user_id)}")
-    lines.append("#EXT-X-TRTC-MIX-STREAM:0")
+    mixed = first.media_id == MIX
+    if not mixed:
+        lines.append(f"#EXT-X-TRTC-USER-ID:{_one_line(first.user_id)}")
+    lines.append(f"#EXT-X-TRTC-MIX-STREAM:{int(mixed)}")
     lines.append(f"#EXT-X-TRTC-STREAM-TYPE:{0 if first.track_type == 'audio' else 1}")
     if first.track_type != "video":
         lines.append(_audio_metadata(first))

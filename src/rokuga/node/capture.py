@@ -110,6 +110,12 @@ class Capture:
         answer = await self._link.request("apply", APPLY_SECONDS, version=version, params=fields["params"])
         return int(answer["media_ns"])
 
+    async def show(self, images: dict[str, str]) -> None:
+        """The layout's images that are there now, by URL. Raises NotRecording, LinkError."""
+        if self._link is None or self._halt is not None:
+            raise NotRecording("not recording")
+        await self._link.request("show", APPLY_SECONDS, images=images)
+
     def give_up(self) -> None:
         """Not to be started again; what it left is sealed."""
         if self._halt is None:
@@ -186,6 +192,9 @@ class Capture:
         try:
             if self._halt is not None:
                 await self._stop(link)
+            elif self._kept().params.images:
+                # They may have come after its start was ordered and before it could be told.
+                await link.request("show", APPLY_SECONDS, images=self._kept().params.images)
             while not link.closed.is_set():
                 try:
                     async with asyncio.timeout(LOOK_SECONDS):

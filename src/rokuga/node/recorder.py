@@ -5,7 +5,7 @@ render the manifest to its Finished, the uploader brings the store up to that. A
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -18,9 +18,11 @@ from rokuga.control.model import START_FAILED, ApplyOrder, Beat, RecordOrder
 from rokuga.errors import StoreError
 from rokuga.folders import DataFolder
 from rokuga.node import metrics
-from rokuga.node.capture import Capture, Outcome
+from rokuga.node.capture import Capture, NotRecording, Outcome
 from rokuga.node.heart import Heart
+from rokuga.node.images import fetch_images, image_urls
 from rokuga.node.keep import Kept, manifest_finished
+from rokuga.node.link import LinkError
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive
 from rokuga.render.checkpoint import Trim
@@ -29,6 +31,8 @@ from rokuga.storage.stores import Destination
 from rokuga.storage.uploader import Uploader
 
 RENDER = "render"
+MIXED = 2
+"""RecordMode"""
 PAUSE_SECONDS = 0.5
 PAUSE_LAST_SECONDS = 30.0
 SPOOL_PAUSE_SECONDS = 5.0
@@ -70,6 +74,7 @@ class Recorder:
         self._heart = Heart(services.client, kept.token, self._beat, timeout, self._fence)
         self._capture = Capture(self.generation, services.zygote, services.config.janus, self.outbox, lambda: self.kept, fresh)
         self._orders = asyncio.Lock()
+        self._layout_changed = asyncio.Event()
         self._last = Beat()
         self.recovering = False
         """the task has given this generation up"""
@@ -115,8 +120,10 @@ class Recorder:
         async with self._orders:
             media_ns = await self._capture.apply(order.version, order.params)
             if order.version > self.kept.version:
-                self.kept = self.kept.but(version=order.version, params=order.params)
+                params = replace(order.params, images=self.kept.params.images)
+                self.kept = self.kept.but(version=order.version, params=params)
                 await asyncio.to_thread(self.kept.save, self.generation.order)
+                self._layout_changed.set()
             return media_ns
 
     async def halt(self, leave_code: int, cause: str) -> None:
@@ -161,7 +168,9 @@ class Recorder:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             files = group.create_task(self._keep_files())
+            images = group.create_task(self._keep_images())
             self.outcome = await self._capture.run()
+            images.cancel()
             self._log.info("capture is out", outcome=self.outcome)
             if self.outcome is Outcome.START_FAILED:
                 files.cancel()
@@ -195,6 +204,33 @@ class Recorder:
         if self._nowhere:
             about = {"code": self._nowhere.code, "message": self._nowhere.message}
             await self.outbox.add("upload_error", f"upload_error/{self._nowhere.code}", about)
+
+    async def _keep_images(self) -> None:
+        """Fetch what a mixed recording's layout names, whenever it changes; the recording goes on without what cannot be had."""
+        while self.kept.params.record_mode == MIXED:
+            self._layout_changed.clear()
+            known = self.kept.params.images
+            wanted = [url for url in image_urls(self.kept.params.layout) if url not in known and not self.outbox.has(f"image_error/{url}")]
+            if wanted:
+                found = await fetch_images(wanted, self.generation.images, self._services.config.recorder.image_deny)
+                for url, image in found.items():
+                    if image.error is not None:
+                        await self.outbox.add("image_error", f"image_error/{url}", {"url": url})
+                await self._show({url: image.file for url, image in found.items() if image.file})
+            await self._layout_changed.wait()
+
+    async def _show(self, images: dict[str, str]) -> None:
+        """Hand images to capture, which is the journal's only writer. One that is not there yet begins with them."""
+        if not images:
+            return
+        async with self._orders:
+            everything = self.kept.params.images | images
+            self.kept = self.kept.but(params=replace(self.kept.params, images=everything))
+            await asyncio.to_thread(self.kept.save, self.generation.order)
+            try:
+                await self._capture.show(everything)
+            except (NotRecording, LinkError) as error:
+                self._log.info("images are shown from capture's next start on", error=str(error))
 
     async def _keep_render(self) -> None:
         pause = PAUSE_SECONDS

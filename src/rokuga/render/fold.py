@@ -5,12 +5,13 @@ from typing import Any
 import structlog
 
 from rokuga.errors import JournalError
+from rokuga.hls.naming import MIX
 from rokuga.journal.reader import START, Entry, Position
-from rokuga.journal.records import End, FileHeader, Frame, Params, Tick, TrackClosed, TrackOpened
+from rokuga.journal.records import End, FileHeader, Frame, Params, RoomEvent, Tick, TrackClosed, TrackOpened
 from rokuga.render import audio, look
 from rokuga.render.audio import AudioLine
 from rokuga.render.checkpoint import VERSION
-from rokuga.render.line import Arrived, Line, Peek
+from rokuga.render.line import Arrived, Line, Noted, Peek
 from rokuga.render.merged import MergedLine
 from rokuga.render.plan import HEAD_START_90K, LineKey, Past, Plan, Settings, Timeline
 from rokuga.render.video import VideoLine
@@ -68,8 +69,10 @@ class Fold:
                 line.arrived(Arrived(entry.position, record.track, size, head, rtp_time, arrival_ns, *marks))
             return []
         if isinstance(record, Params):
-            # Lists and layout may change later; what render needs cannot.
+            # Lists and layout may change later; what most lines need cannot.
             self.settings = self.settings or Settings.of(record.params)
+            if self.settings.mixed and entry.position >= self._after:
+                self._line(self.settings.key("", MIX, "audio"), entry.position)
         elif isinstance(record, TrackOpened):
             self._opened(entry.position, record)
         elif isinstance(record, TrackClosed):
@@ -81,12 +84,13 @@ class Fold:
             for line in self._lines.values():
                 for track in line.track_numbers:
                     line.close(entry.position, track)
-        elif not isinstance(record, Tick):
+        elif not isinstance(record, Tick | RoomEvent):
             return []
         plans: list[Plan] = []
         past: list[LineKey] = []
         for key, line in self._lines.items():
             if entry.position >= line.start:
+                line.note(Noted(entry.position, entry.monotonic_ns, record))
                 plans += line.advance(self._now, entry.after)
                 if line.is_past(self._now):
                     past.append(key)
@@ -118,8 +122,7 @@ class Fold:
         for saved in state["lines"]:
             key = LineKey(*saved["key"])
             position = Position(*saved["position"])
-            line = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position, saved["state"])
-            self._lines[key] = line
+            line = self._lines[key] = self._made(key, position, saved["state"])
             self._tracks.update(dict.fromkeys(line.track_numbers, line))
         self.start = Position(*state["start"])
 
@@ -127,16 +130,29 @@ class Fold:
         if record.codec not in KNOWN[record.kind]:
             self._log.warning("track cannot be rendered", track=record.track, user_id=record.user_id, codec=record.codec)
             return
-        key = LineKey(record.user_id, record.media_id, "audio_video" if self._known().merged else record.kind)
-        line = self._lines.get(key)
-        if line is None:
-            if position < self._after:
-                return
-            state = self._past[key].state() if key in self._past else None
-            line = self._lines[key] = LINES[key.track_type](key, self._timeline(), self._known(), self._peek, position, state)
+        key = self._known().key(record.user_id, record.media_id, record.kind)
+        if key not in self._lines and position < self._after:
+            return
+        line = self._line(key, position)
         if position >= line.start:
             line.open(position, record.track, record.kind, record.codec, record.clock_rate)
             self._tracks[record.track] = line
+
+    def _line(self, key: LineKey, position: Position) -> Line:
+        """The line of that key; a new one begins at ``position``."""
+        line = self._lines.get(key)
+        if line is None:
+            state = self._past[key].state() if key in self._past else None
+            line = self._lines[key] = self._made(key, position, state)
+        return line
+
+    def _made(self, key: LineKey, position: Position, state: dict[str, Any] | None) -> Line:
+        of = LINES[key.track_type]
+        if key.media_id == MIX:
+            from rokuga.render.mix.line import MixLine  # brings numpy, which single-stream recordings do without
+
+            of = MixLine
+        return of(key, self._timeline(), self._known(), self._peek, position, state)
 
     def _forget(self, key: LineKey) -> None:
         line = self._lines.pop(key)

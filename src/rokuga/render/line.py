@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rokuga.journal.reader import Position
-from rokuga.journal.records import Kind
+from rokuga.journal.records import Kind, Record
 from rokuga.render.clock import AHEAD_NS, Settled, TrackClock
 from rokuga.render.plan import Head, LineKey, Plan, Ref, Settings, Timeline
 
@@ -72,8 +72,20 @@ class _Closed:
     track: int
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A record that is no frame, and when it was appended (monotonic ns)."""
+
+    position: Position
+    at_ns: int
+    record: Record
+
+
 class Line(ABC):
     """Base of the lines: keeps frames until their time is settled, and what a later process needs to go on."""
+
+    many = False
+    """whether it takes several tracks of a kind at a time"""
 
     def __init__(
         self, key: LineKey, timeline: Timeline, settings: Settings, peek: Peek, start: Position, state: dict[str, Any] | None = None
@@ -84,7 +96,7 @@ class Line(ABC):
         self._timeline = timeline
         self._settings = settings
         self._peek = peek
-        self._queue: deque[Arrived | _Opened | _Closed] = deque()
+        self._queue: deque[Arrived | _Opened | _Closed | Noted] = deque()
         self._events = 0
         self._resume: dict[str, Any] | None = None
         self._began = False
@@ -116,9 +128,10 @@ class Line(ABC):
         return not (self._fed or self._tracks or self._queue or self._is_open()) and now_ns > self._last_arrival + PAST_NS
 
     def open(self, position: Position, number: int, kind: Kind, codec: str, rate: int) -> None:
-        """A track begins to feed the line; one of its kind that still did is over."""
-        for other in [t.number for t in self._fed.values() if t.kind == kind]:
-            self.close(position, other)
+        """A track begins to feed the line; one of its kind that still did is over, unless the line takes many."""
+        if not self.many:
+            for other in [t.number for t in self._fed.values() if t.kind == kind]:
+                self.close(position, other)
         self._fed[number] = Track(number, kind, codec, rate, TrackClock(rate))
         self._queue.append(_Opened(position, self._fed[number]))
         self._events += 1
@@ -128,6 +141,9 @@ class Line(ABC):
         if self._fed.pop(number, None) is not None:
             self._queue.append(_Closed(position, number))
             self._events += 1
+
+    def note(self, noted: Noted) -> None:  # noqa: B027 most lines need not know
+        """Something happened in the room, to tracks or parameters. Only lines of more than one user want to know."""
 
     def arrived(self, frame: Arrived) -> None:
         """A frame; one of a track that does not feed the line (any more) is passed over."""
@@ -143,13 +159,16 @@ class Line(ABC):
             if isinstance(item, Arrived):
                 # Not before those in front of it, which may have come later: a resumed line must not settle it any sooner.
                 latest = max(item.arrival_ns, self._last_arrival)
-                if not self._events and latest + AHEAD_NS > now_ns:
+                if not self._hurries() and latest + AHEAD_NS > now_ns:
                     break
                 self._queue.popleft()
                 track = self._tracks[item.track]
                 settled = track.clock.settle()
                 self._last_arrival = latest
                 yield from self._frame(track, item, settled)
+            elif isinstance(item, Noted):
+                self._queue.popleft()
+                yield from self._noted(item)
             else:
                 self._queue.popleft()
                 self._events -= 1
@@ -162,6 +181,14 @@ class Line(ABC):
             self._keep_resume(after)
         yield from self._passed(now_ns)
         self._keep_resume(after)
+
+    def _hurries(self) -> bool:
+        """Whether the frames in the queue are settled at once: their track is over, and nothing later will tell more of its clock."""
+        return self._events > 0
+
+    def _noted(self, noted: Noted) -> Iterator[Plan]:
+        """What was given to ``note``, when all frames before it are settled."""
+        return iter(())
 
     def _passed(self, now_ns: int) -> Iterator[Plan]:
         """Time has gone on, perhaps without a frame."""

@@ -33,10 +33,10 @@ class SpoolWriter:
     uploaded and removed does not come back.
     """
 
-    def __init__(self, generation: Generation, header: FileHeader, payload: Payload) -> None:
+    def __init__(self, generation: Generation, header: FileHeader, payload: Payload, images: Path | None = None) -> None:
         self._folder = generation.spool
         self._header = header
-        self._muxer = Muxer(payload)
+        self._muxer = Muxer(payload, images or generation.images)
         self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
         self._last: dict[LineKey, tuple[tuple[int, int], dict[int, int]]] = {}
         """of each line's last segment, part and index, and its continuity counters"""
@@ -116,6 +116,8 @@ class SpoolWriter:
 
     def _stem(self, key: LineKey, settings: Settings) -> str:
         room, kind = settings.room_id, settings.room_id_type
+        if settings.mixed:
+            return naming.mixed_stem(settings.sdk_app_id, room, kind, self._header.generation)
         return naming.single_stem(settings.sdk_app_id, room, kind, key.user_id, key.media_id, key.track_type, self._header.generation)
 
 

@@ -1,10 +1,14 @@
 """What the fold decides and the segment writer carries out: references into the journal and times, no media."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from rokuga.hls.naming import TrackType
+from rokuga.hls.naming import MIX, TrackType
 from rokuga.journal.reader import Position
+from rokuga.journal.records import Kind
+
+if TYPE_CHECKING:
+    from rokuga.render.mix.plan import MixPlan  # brings numpy, which single-stream recordings do without
 
 HEAD_START_90K = 10 * 90_000
 """The epoch's presentation time: early packets and the AAC encoder's priming stay above zero."""
@@ -130,7 +134,7 @@ class MergedPlan:
     audio: AudioPlan
 
 
-Plan = VideoPlan | AudioPlan | MergedPlan
+Plan: TypeAlias = "VideoPlan | AudioPlan | MergedPlan | MixPlan"
 
 
 def journal_files(plan: Plan) -> list[int]:
@@ -139,8 +143,10 @@ def journal_files(plan: Plan) -> list[int]:
         return sorted({*journal_files(plan.video), *journal_files(plan.audio)})
     if isinstance(plan, AudioPlan):
         return sorted({ref.position.file for ref in plan.packets})
-    filled = (ref for fill in plan.fills for ref in fill.frames)
-    return sorted({ref.position.file for ref in (*plan.before, *plan.frames, *filled)})
+    if isinstance(plan, VideoPlan):
+        filled = (ref for fill in plan.fills for ref in fill.frames)
+        return sorted({ref.position.file for ref in (*plan.before, *plan.frames, *filled)})
+    return sorted({ref.position.file for ref in plan.refs()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,10 @@ class Settings:
     room_id: str
     room_id_type: int
     segment_seconds: float
+    mixed: bool = False
+    """everybody in one playlist (RecordMode 2)"""
+    stream_type: int = 0
+    """0 sound and picture, 1 sound, 2 picture"""
     merged: bool = False
     """sound and picture of a stream in one file (AvMerge 1)"""
     black: bool = False
@@ -184,6 +194,13 @@ class Settings:
     """moves all presentation times, so that a test need not wait 26.5 hours for the wrap"""
     raw: dict[str, Any] = field(default_factory=dict, compare=False)
 
+    def key(self, user_id: str, media_id: str, kind: Kind) -> LineKey:
+        """The playlist that a track belongs to."""
+        if self.mixed:
+            kinds: tuple[TrackType, ...] = ("audio_video", "audio", "video")
+            return LineKey("", MIX, kinds[self.stream_type])
+        return LineKey(user_id, media_id, "audio_video" if self.merged else kind)
+
     @staticmethod
     def of(params: dict[str, Any]) -> "Settings":
         """From a Params record (`rokuga.control.model.Params` as JSON)."""
@@ -192,6 +209,8 @@ class Settings:
             room_id=str(params["room_id"]),
             room_id_type=int(params["room_id_type"]),
             segment_seconds=float(params.get("segment_seconds", 10)),
+            mixed=params.get("record_mode", 1) == 2,
+            stream_type=int(params.get("stream_type", 0)),
             # With one of the two alone there is nothing to merge.
             merged=params.get("av_merge", 0) == 1 and params.get("stream_type", 0) == 0,
             black=params.get("fill_type", 0) == 1,

@@ -4,9 +4,11 @@ Silence costs next to nothing: packets too small to hold a sound are not decoded
 """
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
+from itertools import repeat
+from operator import mul, truediv
 
 import av
 from av.audio.codeccontext import AudioCodecContext
@@ -31,21 +33,22 @@ BATCH_BLOCKS = 32
 """Given to the encoder at once: each call costs."""
 RUN = 48
 """Packets that are decoded at once: a second, which bounds the memory."""
-TIME_BASE = Fraction(1, RATE)
 LAYOUTS = {1: "mono", 2: "stereo"}
+FREQUENCY_INDEX = {48_000: 3, 44_100: 4, 16_000: 8}
+"""ISO/IEC 14496-3 §1.6.3.4"""
 
 Payload = Callable[[Ref], bytes]
 """A frame's bytes; empty if the journal cannot be read there."""
 
 
-def adts_header(frame_bytes: int, channels: int) -> bytes:
-    """Seven bytes in front of an AAC-LC frame, 48 kHz (ISO/IEC 13818-7 §6.2)."""
+def adts_header(frame_bytes: int, channels: int, rate: int) -> bytes:
+    """Seven bytes in front of an AAC-LC frame (ISO/IEC 13818-7 §6.2)."""
     length = frame_bytes + 7
     return bytes(
         (
             0xFF,
             0xF1,
-            1 << 6 | 3 << 2 | channels >> 2,
+            1 << 6 | FREQUENCY_INDEX[rate] << 2 | channels >> 2,
             (channels & 3) << 6 | length >> 11,
             length >> 3 & 0xFF,
             (length & 7) << 5 | 0x1F,
@@ -56,21 +59,33 @@ def adts_header(frame_bytes: int, channels: int) -> bytes:
 
 def aac_frames(plan: AudioPlan, payload: Payload) -> list[bytes]:
     """The plan's AAC frames with ADTS headers, one for each of ``plan.pts``."""
-    silent = _silent_frame(plan.channels)
-    frames = [silent] * len(plan.pts)
-    encoder = aac_encoder(plan.channels)
+    begin = plan.origin + (plan.first - PRE_BLOCKS) * BLOCK
+    blocks = _blocks(plan, payload, begin, len(plan.pts) + PRE_BLOCKS + POST_BLOCKS)
+    return encoded(blocks, len(plan.pts), plan.channels)
+
+
+def encoded(
+    blocks: Iterable[bytes], count: int, channels: int, rate: int = RATE, bit_rate: int = BIT_RATE, before: int = PRE_BLOCKS
+) -> list[bytes]:
+    """``count`` AAC frames with ADTS headers, of blocks of 1024 samples (interleaved float).
+
+    The encoder alone needs the first ``before`` blocks and the `POST_BLOCKS` behind those of the frames.
+    """
+    silent = _silent_frame(channels, rate, bit_rate)
+    frames = [silent] * count
+    encoder = aac_encoder(channels, rate, bit_rate)
     # The encoder is given neither the middle of a silence nor those numbers: which frame a packet holds is looked up.
     fed: list[int] = []
     held: list[int] = []
-    zero = bytes(BLOCK * SAMPLE * plan.channels)
+    zero = bytes(BLOCK * SAMPLE * channels)
     quiet = 0
 
     batch = bytearray()
 
     def encode() -> None:
-        for at, data in _encode(encoder, len(fed) - len(batch) // len(zero), bytes(batch), plan.channels):
-            if at >= 0 and 0 <= fed[at] - PRE_BLOCKS < len(frames):
-                frames[fed[at] - PRE_BLOCKS] = data
+        for at, data in _encode(encoder, len(fed) - len(batch) // len(zero), bytes(batch), channels):
+            if at >= 0 and 0 <= fed[at] - before < count:
+                frames[fed[at] - before] = data
         batch.clear()
 
     def feed(number: int, block: bytes) -> None:
@@ -80,8 +95,7 @@ def aac_frames(plan: AudioPlan, payload: Payload) -> list[bytes]:
         if len(batch) == BATCH_BLOCKS * len(zero):
             encode()
 
-    begin = plan.origin + (plan.first - PRE_BLOCKS) * BLOCK
-    for number, block in enumerate(_blocks(plan, payload, begin, len(plan.pts) + PRE_BLOCKS + POST_BLOCKS)):
+    for number, block in enumerate(blocks):
         quiet = quiet + 1 if block == zero else 0
         if quiet > EDGE_BLOCKS:
             held.append(number)
@@ -95,14 +109,14 @@ def aac_frames(plan: AudioPlan, payload: Payload) -> list[bytes]:
     return frames
 
 
-def aac_encoder(channels: int) -> AudioCodecContext:
-    """AAC-LC as we write it: 48 kHz, float planes in."""
+def aac_encoder(channels: int, rate: int = RATE, bit_rate: int = BIT_RATE) -> AudioCodecContext:
+    """AAC-LC as we write it: float planes in."""
     encoder = av.CodecContext.create("aac", "w")
     assert isinstance(encoder, AudioCodecContext)
-    encoder.sample_rate = RATE
+    encoder.sample_rate = rate
     encoder.layout = LAYOUTS[channels]
     encoder.format = "fltp"
-    encoder.bit_rate = BIT_RATE
+    encoder.bit_rate = bit_rate
     encoder.thread_count = 1
     encoder.options = {"aac_coder": "fast"}
     return encoder
@@ -111,8 +125,8 @@ def aac_encoder(channels: int) -> AudioCodecContext:
 def _encode(encoder: AudioCodecContext, number: int, blocks: bytes, channels: int) -> Iterator[tuple[int, bytes]]:
     """Packets that come out when blocks from that number on go in: the number of the block that each holds, and its bytes with header."""
     frame = AudioFrame("fltp", LAYOUTS[channels], len(blocks) // (SAMPLE * channels))
-    frame.sample_rate = RATE
-    frame.time_base = TIME_BASE
+    frame.sample_rate = encoder.sample_rate
+    frame.time_base = Fraction(1, encoder.sample_rate)
     frame.pts = number * BLOCK
     samples = memoryview(blocks).cast("f")
     for channel in range(channels):
@@ -120,13 +134,13 @@ def _encode(encoder: AudioCodecContext, number: int, blocks: bytes, channels: in
     for packet in encoder.encode(frame):
         # The encoder is one frame behind: the packet that it gives for a frame holds the frame before and says so in its PTS.
         assert packet.pts is not None
-        yield packet.pts // BLOCK, adts_header(packet.size, channels) + bytes(packet)
+        yield packet.pts // BLOCK, adts_header(packet.size, channels, encoder.sample_rate) + bytes(packet)
 
 
 @cache
-def _silent_frame(channels: int) -> bytes:
+def _silent_frame(channels: int, rate: int, bit_rate: int) -> bytes:
     """What the encoder makes of lasting silence: always the same."""
-    encoder = aac_encoder(channels)
+    encoder = aac_encoder(channels, rate, bit_rate)
     zero = bytes(BLOCK * SAMPLE * channels)
     return [data for number in range(8) for _, data in _encode(encoder, number, zero, channels)][-1]
 
@@ -136,13 +150,11 @@ def _blocks(plan: AudioPlan, payload: Payload, begin: int, count: int) -> Iterat
     sample = SAMPLE * plan.channels
     size = BLOCK * sample
     buffer = bytearray()
-    at = plan.packets[0].time if plan.packets else begin
-    buffer += bytes(max(0, at - begin) * sample)
-    skip = max(0, begin - at) * sample
-    for sound in _decoded(plan, payload):
-        cut = min(skip, len(sound))
-        skip -= cut
-        buffer += sound[cut:] if cut else sound
+    at = begin
+    for time, sound in decoded(plan.packets, [p.time for p in plan.packets], payload, plan.channels):
+        buffer += bytes(max(0, time - at) * sample)
+        buffer += sound[max(0, at - time) * sample :] if time < at else sound
+        at = max(at, time + len(sound) // sample)
         while len(buffer) >= size:
             if count == 0:
                 return
@@ -154,77 +166,86 @@ def _blocks(plan: AudioPlan, payload: Payload, begin: int, count: int) -> Iterat
         yield bytes(buffer[index * size : (index + 1) * size])
 
 
-def silences(packets: tuple[Ref, ...]) -> list[bool]:
-    """Which packets need not be heard: those too small to hold a sound, and the background noise that DTX sends now and then.
+def silences(packets: Sequence[Ref], times: Sequence[int]) -> list[bool]:
+    """Which packets, that begin at those times, need not be heard: those too small to hold a sound, and the background noise that DTX
+    sends now and then.
 
     Such a refresh is a single packet between a pause and the packet that announces the next pause. It would be heard as a pulse.
     """
     silent = [p.codec == "opus" and p.size <= SILENT_BYTES for p in packets]
     for index in range(1, len(packets) - 1):
         before, packet, after = packets[index - 1 : index + 2]
-        paused = before.size <= DTX_BYTES and before.time + before.samples < packet.time
+        paused = before.size <= DTX_BYTES and times[index - 1] + before.samples < times[index]
         silent[index] = silent[index] or (packet.codec == "opus" and paused and after.size <= DTX_BYTES)
     return silent
 
 
-def _decoded(plan: AudioPlan, payload: Payload) -> Iterator[bytes]:
-    """The packets' sound without a hole from the first packet on: lost ones are concealed, long holes silent."""
-    channels = plan.channels
+def decoded(
+    packets: Sequence[Ref], times: Sequence[int], payload: Payload, channels: int, edges: bool = False
+) -> Iterator[tuple[int, bytes]]:
+    """The sound of a track's packets that begin at those times (48 kHz, rising, no overlap): pieces with their times, in order.
+
+    Between the pieces is silence. Lost packets are concealed, long holes fade. With ``edges`` the first packet fades in and what comes
+    after the last one is taken as a hole, so that nothing clicks when a track is added to others.
+    """
     decoders: dict[str, Decoder] = {}
-    silent = silences(plan.packets)
-    expected = plan.packets[0].time if plan.packets else 0
-    muted = False
+    silent = silences(packets, times)
+    expected = times[0] if times else 0
+    muted = edges
     run: list[tuple[bytes, int]] = []
+    begun = expected
     decoder: Decoder | None = None
-    for index, ref in enumerate(plan.packets):
-        hole = ref.time - expected
-        expected = ref.time + ref.samples
+    for index, (ref, time) in enumerate(zip(packets, times, strict=True)):
+        hole = time - expected
         other = decoders.get(ref.codec)
         if other is None:
             other = decoders[ref.codec] = OpusDecoder(channels) if ref.codec == "opus" else PcmDecoder(ref.codec, channels)
         plain = hole <= 0 and not silent[index] and not muted and other is decoder
-        if run and (not plain or len(run) == RUN):
-            assert decoder is not None
-            yield decoder.decode(run)
+        if run and decoder and (not plain or len(run) == RUN):
+            yield begun, decoder.decode(run)
             run = []
         decoder = other
         if plain:
+            if not run:
+                begun = time
             run.append((payload(ref), ref.samples))
+            expected = time + ref.samples
             continue
-        if hole > 0:
-            if muted:
-                yield bytes(hole * SAMPLE * channels)
-            else:
-                yield _concealed(decoder, hole, channels)
-                muted = hole >= CONCEALED + FADE_OUT
+        if hole > 0 and not muted:
+            yield expected, _concealed(decoder, hole, channels)
+            muted = hole >= CONCEALED + FADE_OUT
+        expected = time + ref.samples
         if silent[index] and muted:
             if not all(silent[index : index + CONVERGING + 1]):
                 decoder.decode([(payload(ref), ref.samples)])
-            yield bytes(ref.samples * SAMPLE * channels)
             continue
         sound = decoder.decode([(payload(ref), ref.samples)])
         if muted:
             sound = _faded(sound, 0, FADE_IN, channels, rising=True)
         muted = silent[index]
-        yield _faded(sound, 0, min(FADE_OUT, ref.samples), channels) if muted else sound
-    if run:
-        assert decoder is not None
-        yield decoder.decode(run)
+        yield time, _faded(sound, 0, min(FADE_OUT, ref.samples), channels) if muted else sound
+    if run and decoder:
+        yield begun, decoder.decode(run)
+    if edges and decoder and not muted:
+        yield expected, _concealed(decoder, CONCEALED + FADE_OUT, channels)
 
 
 def _concealed(decoder: Decoder, samples: int, channels: int) -> bytes:
-    made = min(samples, CONCEALED + FADE_OUT)
-    sound = decoder.conceal(made)
-    if samples > CONCEALED:
-        sound = _faded(sound, CONCEALED, CONCEALED + FADE_OUT, channels)
-    return sound + bytes((samples - made) * SAMPLE * channels)
+    """The beginning of a hole, as far as it sounds."""
+    sound = decoder.conceal(min(samples, CONCEALED + FADE_OUT))
+    return _faded(sound, CONCEALED, CONCEALED + FADE_OUT, channels) if samples > CONCEALED else sound
 
 
 def _faded(sound: bytes, begin: int, end: int, channels: int, rising: bool = False) -> bytes:
     """The sound with a linear fade between two samples."""
     samples = array("f", sound)
-    length = end - begin
-    for at in range(begin * channels, min(end * channels, len(samples))):
-        step = at // channels - begin
-        samples[at] = samples[at] * (step if rising else length - step) / length
+    part = slice(begin * channels, end * channels)
+    gains = _ramp(end - begin, channels, rising)
+    samples[part] = array("f", map(truediv, map(mul, samples[part], gains), repeat(end - begin)))
     return samples.tobytes()
+
+
+@cache
+def _ramp(length: int, channels: int, rising: bool) -> tuple[int, ...]:
+    """From 0 up to ``length`` or down to 0, for each sample of interleaved channels."""
+    return tuple(step if rising else length - step for step in range(length) for _ in range(channels))

@@ -1,0 +1,262 @@
+"""The fold of a mixed recording: everybody's frames and what happens in the room in, segments of one picture and one sound out.
+
+It begins with the first media that come. Output pictures are at a constant rate from there on, segments are whole numbers of them, and
+AAC frames run through. Decisions are made ``WAIT_NS`` behind the journal's end: everything up to there has come, of all tracks. While
+nobody is in the room nothing is decided beyond the last media, so that a room that stays empty ends the recording there.
+"""
+
+from collections.abc import Iterable, Iterator
+from math import inf
+from typing import Any
+
+from rokuga.journal.records import End, Params, RoomEvent, Tick, TrackClosed, TrackOpened
+from rokuga.render.audio import BLOCK, RATE, opus_samples
+from rokuga.render.clock import AHEAD_NS, Settled
+from rokuga.render.line import Arrived, Line, Noted, Track
+from rokuga.render.look import Look as Pictures
+from rokuga.render.mix.audience import Audience
+from rokuga.render.mix.marks import marks_of
+from rokuga.render.mix.plan import MixAudio, MixPlan
+from rokuga.render.mix.reel import Reel
+from rokuga.render.mix.scene import MixVideo, Picture
+from rokuga.render.mix.settings import Output
+from rokuga.render.mix.sound import reach
+from rokuga.render.mix.stage import View, stage
+from rokuga.render.mix.voice import VoiceTrack
+from rokuga.render.plan import Plan, Ref
+
+WAIT_NS = AHEAD_NS + 2_200_000_000
+"""Times are settled so late, and capture holds frames back up to 2 s."""
+GUESSED_FRAME_90K = 6_000
+
+
+class MixLine(Line):
+    """See the module. Units: PTS in 90 kHz; sound in samples at 48 kHz from the mix's first one on."""
+
+    many = True
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        raw = self._settings.raw
+        self._output = Output.of(raw.get("transcode") or {})
+        self._has_video, self._has_audio = self._settings.stream_type != 1, self._settings.stream_type != 2
+        self._over = False
+        self._audience = Audience.load(state.get("audience", {}))
+        self._params: dict[str, Any] = state.get("params", {"layout": raw.get("layout") or {}, "images": raw.get("images") or {}})
+        self._view = View.load(state["view"]) if "view" in state else View((), self._params)
+        """how the open segment begins"""
+        self._changes = [(pts, View.load(view)) for pts, view in state.get("changes", [])]
+        """and what changes later, in order"""
+        self._reels = {number: Reel.load(reel) for number, reel in state.get("reels", [])}
+        self._pictures = {number: Pictures(self._peek, look) for number, look in state.get("looks", [])}
+        self._voices = {number: VoiceTrack.load(voice) for number, voice in state.get("voices", [])}
+        self._closed: dict[int, int] = dict(state.get("closed", []))
+        """tracks that are over, and since when (PTS): what they brought may still be due"""
+        self._begin: int | None = state.get("begin")
+        self._frame_number = int(state.get("frame", 0))
+        self._block = int(state.get("block", -1))
+        self._until = int(state.get("until", 0))
+        """up to where there were media, or somebody in the room"""
+
+    def _save(self) -> dict[str, Any]:
+        return {
+            "audience": self._audience.save(),
+            "params": self._params,
+            "view": self._view.save(),
+            "changes": [[pts, view.save()] for pts, view in self._changes],
+            "reels": [[number, reel.save()] for number, reel in self._reels.items()],
+            "looks": [[number, look.save()] for number, look in self._pictures.items()],
+            "voices": [[number, voice.save()] for number, voice in self._voices.items()],
+            "closed": [[number, pts] for number, pts in self._closed.items()],
+            "begin": self._begin,
+            "frame": self._frame_number,
+            "block": self._block,
+            "until": self._until,
+        }
+
+    def _is_open(self) -> bool:
+        return self._begin is not None
+
+    def is_past(self, now_ns: int) -> bool:
+        return False
+
+    def _refs(self) -> Iterable[Ref]:
+        for reel in self._reels.values():
+            yield from (picture.ref for picture in reel.pictures)
+        for voice in self._voices.values():
+            yield from (v.ref for v in voice.voices)
+
+    def _gap_ns(self) -> int:
+        raise NotImplementedError  # there are no gaps: see _passed
+
+    def _hurries(self) -> bool:
+        return self._over
+
+    def note(self, noted: Noted) -> None:
+        if isinstance(noted.record, Tick):
+            return
+        self._queue.append(noted)
+        self._over = self._over or isinstance(noted.record, End)
+
+    def _noted(self, noted: Noted) -> Iterator[Plan]:
+        record, pts = noted.record, self._timeline.pts(noted.at_ns)
+        match record:
+            case RoomEvent():
+                self._audience.room(record.event, record.user_id, record.order)
+                if record.event == "left":
+                    self._until = max(self._until, pts)
+            case TrackOpened():
+                self._audience.opened(record.track, record.user_id, record.media_id, record.kind)
+            case TrackClosed():
+                self._audience.closed(record.track)
+                self._closed[record.track] = pts
+            case Params():
+                self._params = {"layout": record.params.get("layout") or {}, "images": record.params.get("images") or {}}
+            case End():
+                if self._audience.orders:
+                    self._until = max(self._until, pts)
+                yield from self._decide(inf)
+                return
+        view = View.of(self._audience, self._params)
+        if view != (self._changes[-1][1] if self._changes else self._view):
+            self._changes.append((max(pts, self._changes[-1][0] if self._changes else 0), view))
+
+    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
+        if track.kind == "audio":
+            self._hear(track, item, settled)
+        else:
+            self._see(track, item, settled)
+        return iter(())
+
+    def _hear(self, track: Track, item: Arrived, settled: Settled) -> None:
+        samples = self._samples(track, item)
+        if not samples:
+            return
+        # Half a packet earlier: see the clock.
+        pts = self._timeline.pts(settled.room_ns - samples * 500_000_000 // RATE)
+        self._media(pts, samples * 90_000 // RATE)
+        ref = Ref(item.position, item.size, 0, samples=samples, codec=track.codec)
+        rtp = item.rtp_time * RATE // track.rate
+        self._voices.setdefault(track.number, VoiceTrack()).add(ref, rtp, self._sample(pts), settled.restarted)
+
+    def _samples(self, track: Track, item: Arrived) -> int:
+        """How much sound a packet holds, at 48 kHz; 0 if it is none."""
+        if track.codec == "opus":
+            return opus_samples(item.head)
+        return min(item.size * (RATE // 8000), RATE)
+
+    def _see(self, track: Track, item: Arrived, settled: Settled) -> None:
+        look = self._pictures.setdefault(track.number, Pictures(self._peek, {}))
+        key, missing = look.at(item, track.codec)
+        reel = self._reels.setdefault(track.number, Reel())
+        pts = max(self._timeline.pts(settled.room_ns), reel.last_pts + 1)
+        ref = Ref(item.position, item.size, pts, keyframe=key, codec=track.codec, orientation=item.orientation)
+        if reel.add(Picture(ref, missing)):
+            self._media(pts, GUESSED_FRAME_90K)
+
+    def _media(self, pts: int, length: int) -> None:
+        if self._begin is None:
+            self._begin = pts
+            self._began = True
+            for at, view in self._changes:
+                if at <= pts:
+                    self._view = view
+            self._changes = [(at, view) for at, view in self._changes if at > pts]
+        self._until = max(self._until, pts + length)
+
+    def _end(self) -> Iterator[Plan]:
+        return iter(())  # tracks come and go
+
+    def _passed(self, now_ns: int) -> Iterator[Plan]:
+        if self._begin is not None and not self._over:
+            yield from self._decide(self._timeline.pts(now_ns - WAIT_NS))
+
+    def _decide(self, horizon: float) -> Iterator[Plan]:
+        """All segments that end before the horizon; with an infinite one, all that there will be."""
+        if self._begin is None:
+            return
+        final = horizon == inf
+        known = horizon - reach(self._output.rate)[1] * 90_000 / RATE
+        limit = self._until if final or not self._audience.orders else inf
+        while True:
+            count = round(self._wanted_seconds() * self._output.fps)
+            end = self._pts(self._frame_number + count)
+            if end > min(known, limit):
+                break
+            yield self._cut(count)
+        if final:
+            rest = -((self._begin - self._until) * self._output.fps // 90_000) - self._frame_number
+            if rest > 0:
+                yield self._cut(rest)
+
+    def _pts(self, number: int) -> int:
+        """Of an output picture."""
+        assert self._begin is not None
+        return self._begin + number * 90_000 // self._output.fps
+
+    def _sample(self, pts: int) -> int:
+        assert self._begin is not None
+        return (pts - self._begin) * RATE // 90_000
+
+    def _block_pts(self, block: int) -> int:
+        assert self._begin is not None
+        return self._begin + block * BLOCK * 90_000 // self._output.rate
+
+    def _cut(self, count: int) -> MixPlan:
+        begin, end = self._pts(self._frame_number), self._pts(self._frame_number + count)
+        head = self._head(begin, end, False)
+        video = self._video(head.begin_ms, count, end) if self._has_video else None
+        audio = self._audio(end) if self._has_audio else None
+        marks = tuple(marks_of(view.params["layout"], view.params["images"]) for _, view in self._views(end)) if video else ()
+        plan = MixPlan(head, video, marks, audio)
+        self._frame_number += count
+        self._forget(end)
+        self._began = True
+        return plan
+
+    def _views(self, end: int) -> list[tuple[int, View]]:
+        """How the segment's pictures look from which one on, counted from its first."""
+        views = [(0, self._view)]
+        for pts, view in self._changes:
+            number = max(0, -((self._pts(self._frame_number) - pts) * self._output.fps // 90_000))
+            if pts >= end or self._pts(self._frame_number + number) >= end:
+                break
+            views = [v for v in views if v[0] < number] + [(number, view)]
+        return views
+
+    def _video(self, begin_ms: int, count: int, end: int) -> MixVideo:
+        out = self._output
+        pts = tuple(self._pts(self._frame_number + number) for number in range(count))
+        black = self._settings.black
+        numbers, scenes = stage(out, pts, end, self._views(end), self._reels, black)
+        sources = tuple(self._reels[number].between(pts[0], end) if number in self._reels else () for number in numbers)
+        return MixVideo(out.width, out.height, out.fps, out.video_bit_rate, out.gop_seconds, pts, begin_ms, sources, scenes)
+
+    def _audio(self, end: int) -> MixAudio:
+        """The AAC frames up to the one that the end falls into; of the last segment, too: its end is the last sound's."""
+        out = self._output
+        first = self._block
+        last = self._sample(end) * out.rate // RATE // BLOCK
+        pts = tuple(self._block_pts(number) for number in range(first, max(last, first + 1)))
+        before, after = reach(out.rate)
+        low = first * BLOCK * RATE // out.rate - before
+        high = (first + len(pts)) * BLOCK * RATE // out.rate + after
+        voices = (voice.between(low, high) for voice in self._voices.values())
+        self._block = first + len(pts)
+        return MixAudio(out.rate, out.channels, out.audio_bit_rate, first, pts, tuple(v for v in voices if v))
+
+    def _forget(self, end: int) -> None:
+        """The segment up to there is decided."""
+        for pts, view in self._changes:
+            if pts <= end:
+                self._view = view
+        self._changes = [(pts, view) for pts, view in self._changes if pts > end]
+        low = self._block * BLOCK * RATE // self._output.rate - reach(self._output.rate)[0]
+        for reel in self._reels.values():
+            reel.forget(end)
+        for voice in self._voices.values():
+            voice.forget(low)
+        for number, since in list(self._closed.items()):
+            if since <= end and (number not in self._voices or self._voices[number].end <= low):
+                del self._closed[number]
+                for kept in (self._reels, self._pictures, self._voices):
+                    kept.pop(number, None)

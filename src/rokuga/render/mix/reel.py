@@ -1,0 +1,71 @@
+"""The pictures of one stream that a mix still needs: those of the open segment, and what must be decoded before them. Pure."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rokuga.render.mix.scene import Picture
+from rokuga.render.plan import Ref
+
+STOPPED_90K = 225_000
+"""A camera that sends nothing for 2.5 s has stopped. A screen share that stands still sends a picture a second."""
+MOST = 4_000
+"""Pictures that are kept. A publisher whose last keyframe is longer ago than that is decoded from where we have it."""
+
+
+@dataclass(slots=True)
+class Reel:
+    """Pictures in order of their PTS (90 kHz)."""
+
+    pictures: list[Picture] = field(default_factory=list)
+
+    def add(self, picture: Picture) -> bool:
+        """The next one. Until there is a keyframe nothing can be decoded, and nothing is kept: False."""
+        if not (self.pictures or picture.ref.keyframe):
+            return False
+        self.pictures.append(picture)
+        return True
+
+    @property
+    def last_pts(self) -> int:
+        """-1: there is none."""
+        return self.pictures[-1].ref.time if self.pictures else -1
+
+    def between(self, begin: int, end: int) -> tuple[Picture, ...]:
+        """What is seen from ``begin`` to before ``end``, and before it what must be decoded first."""
+        return tuple(self.pictures[self._needed(begin) : bisect_left(self.pictures, end, key=_time)])
+
+    def stops(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """From when to when within those two it stands still because nothing comes: half-open."""
+        first = max(0, bisect_right(self.pictures, begin, key=_time) - 1)
+        times = [p.ref.time for p in self.pictures[first:]]
+        for now, after in zip(times, [*times[1:], end], strict=True):
+            since = max(begin, now + STOPPED_90K)
+            until = min(end, after)
+            if since < until:
+                yield since, until
+            if after >= end:
+                return
+
+    def forget(self, before: int) -> None:
+        """Nothing is shown before that any more."""
+        keep = self._needed(before)
+        del self.pictures[: max(keep, len(self.pictures) - MOST)]
+
+    def _needed(self, pts: int) -> int:
+        """Where decoding begins for what is seen at ``pts``: at the last keyframe up to there."""
+        last = bisect_right(self.pictures, pts, key=_time)
+        return next((i for i in range(last - 1, -1, -1) if self.pictures[i].ref.keyframe), 0)
+
+    def save(self) -> list[Any]:
+        """Plain JSON."""
+        return [[p.ref.to_json(), [unit.hex() for unit in p.parameter_sets]] for p in self.pictures]
+
+    @staticmethod
+    def load(state: list[Any]) -> "Reel":
+        return Reel([Picture(Ref.from_json(ref), tuple(bytes.fromhex(unit) for unit in units)) for ref, units in state])
+
+
+def _time(picture: Picture) -> int:
+    return picture.ref.time

@@ -1,0 +1,65 @@
+"""Where a track's sound goes on the mix's timeline. Pure.
+
+Packets follow each other without a seam as RTP time says. Their clock drifts against the room's, by up to 200 ppm for hours; a mix
+cannot move its timeline for one of them, so packets are stretched by at most 0.4 %, which nobody hears.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rokuga.render.mix.plan import Voice
+from rokuga.render.plan import Ref
+
+STEP = 4_800
+"""Sound that is 100 ms from where it should be goes there at once: its source stalled, or began anew."""
+EASE = 64
+"""Of a smaller distance each packet takes up one part in so many: it halves in a second."""
+MOST_STRETCH = 256
+"""and no more than a packet's length divided by this"""
+
+
+@dataclass(slots=True)
+class VoiceTrack:
+    """The packets of one track that are still needed. Samples at 48 kHz on the mix's timeline."""
+
+    voices: list[Voice] = field(default_factory=list)
+    end: int = 0
+    """where the last packet ends"""
+    rtp: int = 0
+    """and in samples of its RTP time"""
+
+    def add(self, ref: Ref, rtp: int, wanted: int, restarted: bool) -> None:
+        """A packet at RTP time ``rtp`` (in samples) that should sound from ``wanted`` on. One that comes too late to sound is left out.
+
+        ``restarted``: RTP time has nothing to do with that of the packet before.
+        """
+        hole = rtp - self.rtp
+        error = wanted - (self.end + hole)
+        if not self.voices or restarted or hole < 0 or abs(error) > STEP:
+            if wanted < self.end - (STEP if self.voices else 0):
+                return
+            at, stretch = max(wanted, self.end), 0
+        else:
+            most = ref.samples // MOST_STRETCH
+            at, stretch = self.end + hole, max(-most, min(most, int(error / EASE)))
+        length = ref.samples + stretch
+        self.voices.append(Voice(ref, at, length))
+        self.end, self.rtp = at + length, rtp + ref.samples
+
+    def between(self, begin: int, end: int) -> tuple[Voice, ...]:
+        """The packets of which something sounds between those two."""
+        return tuple(v for v in self.voices if v.at + v.length > begin and v.at < end)
+
+    def forget(self, before: int) -> None:
+        """Nothing before that is needed any more. The last one stays: the next one follows it."""
+        while len(self.voices) > 1 and self.voices[0].at + self.voices[0].length <= before:
+            del self.voices[0]
+
+    def save(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"end": self.end, "rtp": self.rtp, "voices": [[v.ref.to_json(), v.at, v.length] for v in self.voices]}
+
+    @staticmethod
+    def load(state: dict[str, Any]) -> "VoiceTrack":
+        voices = [Voice(Ref.from_json(ref), at, length) for ref, at, length in state["voices"]]
+        return VoiceTrack(voices, state["end"], state["rtp"])

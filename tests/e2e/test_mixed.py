@@ -1,0 +1,122 @@
+"""A mixed recording of a real room through the official SDK: who is where, before and after Modify, with a watermark and sound."""
+
+import asyncio
+import io
+import time
+from contextlib import AsyncExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import av
+import pytest
+from PIL import Image
+
+from rokuga.demo.verify import verify
+from rokuga.publish import Publisher, generate
+from rokuga.publish.media import Look
+from rokuga.publish.run import cache_folder
+from tests.kit.media_checks import playlist, playlists
+from tests.kit.receiver import Receiver
+from tests.kit.running import Running
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+COLOURS = {"alice": (200, 40, 40), "bob": (40, 180, 60)}
+VIDEO = {"Width": 640, "Height": 360, "Fps": 15, "BitRate": 800_000, "Gop": 10}
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """Serves one image."""
+
+    def do_GET(self) -> None:
+        made = io.BytesIO()
+        Image.new("RGB", (64, 64), (250, 240, 20)).save(made, "PNG")
+        self.send_response(200 if self.path == "/logo.png" else 404)
+        self.end_headers()
+        self.wfile.write(made.getvalue() if self.path == "/logo.png" else b"")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def near(found: tuple[int, ...], wanted: tuple[int, int, int]) -> bool:
+    return all(abs(a - b) < 30 for a, b in zip(found, wanted, strict=True))
+
+
+def look(name: str) -> Look:
+    red, green, blue = COLOURS[name]
+    return Look(name=name, colour=f"#{red:02x}{green:02x}{blue:02x}", tone=400, flash=False)
+
+
+class Seen:
+    """A finished index's pictures: colour of a point at a UTC second."""
+
+    def __init__(self, index: Path) -> None:
+        self.frames: list[tuple[float, Any]] = []
+        for entry in playlist(index).entries:
+            with av.open(str(index.parent / entry.name)) as container:
+                frames = list(container.decode(video=0))
+            first = frames[0].time
+            assert first is not None
+            began = int(entry.tags["EXT-X-TRTC-FILE-ATTR"].split(",")[0]) / 1000
+            self.frames += [(began + (f.time or 0) - first, f) for f in frames]
+
+    def at(self, utc: float, x: int, y: int) -> tuple[int, ...]:
+        frame = [f for t, f in self.frames if t <= utc][-1]
+        colour = frame.to_image().getpixel((x, y))
+        assert isinstance(colour, tuple)
+        return colour
+
+    def first(self, x: int, y: int, colour: tuple[int, int, int], since: float) -> float:
+        """When that point has that colour for the first time from ``since`` on."""
+        return next(t for t, f in self.frames if t >= since and near(f.to_image().getpixel((x, y)), colour))
+
+
+async def test_a_room_in_one_picture(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
+    Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+    clips = {name: await asyncio.to_thread(generate, look(name), cache_folder()) for name in COLOURS}
+    logo = {"WaterMarkType": 0, "WaterMarkImage": {"WaterMarkUrl": f"{base}/logo.png", "Top": 320, "Left": 560, "Width": 64, "Height": 32}}
+    gone = {"WaterMarkType": 0, "WaterMarkImage": {"WaterMarkUrl": f"{base}/gone.png", "Top": 0, "Left": 0, "Width": 64, "Height": 32}}
+    grid = {"MixLayoutMode": 3, "BackGroundColor": "#1e3cc8", "WaterMarkList": [logo, gone]}
+    floating = grid | {"MixLayoutMode": 1, "MaxResolutionUserId": "bob"}
+    try:
+        async with (
+            Receiver() as receiver,
+            Running(tmp_path, callback_url=receiver.url, recorder={"image_deny": ["169.254.0.0/16"]}) as system,
+            AsyncExitStack() as stack,
+        ):
+            await stack.enter_async_context(Publisher(system.janus, "room", "alice", clips["alice"]))
+            task_id = await system.create("room", record={"RecordMode": 2}, MixTranscodeParams={"VideoParams": VIDEO}, MixLayoutParams=grid)
+            await receiver.wait_for(307, task_id=task_id)
+            alone = time.time() - 4  # what was cut is older than that
+            await stack.enter_async_context(Publisher(system.janus, "room", "bob", clips["bob"]))
+            await asyncio.sleep(6)  # what is recorded
+            both = time.time() - 1
+            before = time.time()
+            await system.modify(task_id, MixLayoutParams=floating)
+            answered = time.time()
+            await asyncio.sleep(6)
+            described = await system.describe(task_id)
+            await system.delete(task_id)
+            await receiver.wait_for(305, task_id=task_id)
+            (index,) = playlists(system.store(task_id))
+            events = [r.type for r in receiver.requests]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [(f["UserId"], f["TrackType"], f["FileName"]) for f in described["StorageFileList"]] == [("", "audio_video", index.name)]
+    assert index.name.endswith("_cm9vbQ...m3u8")
+    assert events.count(309) == 1
+    assert verify(index, 15).problems == []
+    seen = Seen(index)
+    assert near(seen.at(alone, 60, 300), COLOURS["alice"])
+    assert near(seen.at(both, 60, 90), COLOURS["alice"])
+    assert near(seen.at(both, 380, 90), COLOURS["bob"])
+    assert near(seen.at(both, 590, 335), (250, 240, 20)), "the watermark"
+    changed = seen.first(40, 30, COLOURS["bob"], before - 1)
+    assert before - 0.2 < changed < answered + 1
+    assert near(seen.at(changed + 1, 40, 340), COLOURS["alice"]), "small, at the bottom left"

@@ -1,0 +1,182 @@
+"""What the fold of a mixed recording decides, on records made by hand: no codec runs here."""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from rokuga.journal.records import End, Params, RoomEvent, TrackClosed, TrackOpened
+from rokuga.render.fold import Fold
+from rokuga.render.mix.plan import MixPlan
+from rokuga.render.mix.scene import MixVideo, Scene
+from rokuga.render.plan import HEAD_START_90K, LineKey, Plan
+from tests.render.material import PARAMS
+from tests.render.test_fold import HEADER, Room
+
+MIXED: dict[str, Any] = {
+    "record_mode": 2,
+    "transcode": {"VideoParams": {"Width": 640, "Height": 360, "Fps": 10, "BitRate": 500000, "Gop": 10}},
+}
+FPS = 10
+
+
+class MixRoom(Room):
+    """People with numbers: ``come``, ``video`` and ``audio`` of their tracks 2n + 1 and 2n + 2, ``go``."""
+
+    def __init__(self, params: dict[str, Any] | None = None) -> None:
+        super().__init__({**MIXED, **(params or {})})
+
+    def plans(self, end: float) -> list[tuple[float, Plan]]:
+        self.add(end, End(0, "deleted"))
+        return super().plans(end)
+
+    def come(self, at: float, number: int, kinds: Sequence[str] = ("video", "audio")) -> "MixRoom":
+        user = f"user{number}"
+        self.add(at, RoomEvent("joined", user, number))
+        if "video" in kinds:
+            self.add(at, TrackOpened(2 * number + 1, user, "main", "video", "h264", 90_000))
+        if "audio" in kinds:
+            self.add(at, TrackOpened(2 * number + 2, user, "main", "audio", "opus", 48_000, 2))
+        return self
+
+    def sends(self, number: int, begin: float, end: float, kinds: Sequence[str] = ("video", "audio")) -> "MixRoom":
+        if "video" in kinds:
+            self.video(2 * number + 1, begin, end, range(int(end - begin) + 1))
+        if "audio" in kinds:
+            self.audio(2 * number + 2, begin, end)
+        return self
+
+    def go(self, at: float, number: int) -> "MixRoom":
+        for track in (2 * number + 1, 2 * number + 2):
+            self.add(at, TrackClosed(track, "left"))
+        self.add(at, RoomEvent("left", f"user{number}", number))
+        return self
+
+    def modify(self, at: float, version: int, layout: dict[str, Any]) -> "MixRoom":
+        self.add(at, Params(version, {**PARAMS, **MIXED, "layout": layout}))
+        return self
+
+
+def mixed(room: Room, end: float) -> list[MixPlan]:
+    plans = [plan for _, plan in room.plans(end)]
+    assert all(isinstance(p, MixPlan) for p in plans)
+    return [p for p in plans if isinstance(p, MixPlan)]
+
+
+def seen(plans: Sequence[MixPlan], second: float) -> list[bool]:
+    """Of each tile in a second since the recording's beginning: whether it shows a source."""
+    scene = scene_at(plans, second)
+    return [tile.source is not None for tile in scene.tiles]
+
+
+def scene_at(plans: Sequence[MixPlan], second: float) -> Scene:
+    pts = HEAD_START_90K + round(second * 90_000)
+    video = next(p.video for p in plans if p.video and p.head.pts <= pts < p.head.end_pts)
+    assert isinstance(video, MixVideo)
+    number = sum(p <= pts for p in video.pts) - 1
+    return [s for s in video.scenes if s.first <= number][-1]
+
+
+def test_segments_are_whole_pictures_and_sound_runs_through() -> None:
+    plans = mixed(MixRoom().come(0, 0).sends(0, 0, 40), 40)
+    assert [p.head.key for p in plans] == [LineKey("", "mix", "audio_video")] * len(plans)
+    assert [len(p.video.pts) for p in plans if p.video] == [60, 100, 100, 100, 40]
+    pts = [t for p in plans if p.video for t in p.video.pts]
+    assert {b - a for a, b in pairwise(pts)} == {90_000 // FPS}
+    blocks = [t for p in plans if p.audio for t in p.audio.pts]
+    assert {b - a for a, b in pairwise(blocks)} == {1920}
+    assert [p.head.end_pts for p in plans[:-1]] == [p.head.pts for p in plans[1:]]
+    for plan in plans[1:]:
+        assert plan.video is not None
+        assert plan.audio is not None
+        # A segment's sound begins with the frame that contains the cut.
+        assert plan.audio.pts[0] <= plan.head.pts < plan.audio.pts[0] + 1920
+
+
+def test_it_begins_with_the_first_media_and_ends_with_the_last_when_the_room_is_empty() -> None:
+    plans = mixed(MixRoom().come(3, 0).sends(0, 4, 30).go(30, 0), 90)
+    assert abs(plans[0].head.pts - HEAD_START_90K - 4 * 90_000) < 2_000
+    assert abs(plans[-1].head.end_pts - HEAD_START_90K - 30 * 90_000) < 90_000 // FPS + 2_000
+
+
+def test_an_empty_room_goes_on_with_background_when_somebody_comes_back() -> None:
+    room = MixRoom().come(0, 0).sends(0, 0, 20).go(20, 0).come(60, 1).sends(1, 60, 80).go(80, 1)
+    plans = mixed(room, 120)
+    assert seen(plans, 10) == [True]
+    assert scene_at(plans, 40).tiles == ()
+    assert seen(plans, 70) == [True]
+    pts = [t for p in plans if p.video for t in p.video.pts]
+    assert {b - a for a, b in pairwise(pts)} == {90_000 // FPS}
+
+
+def test_a_silent_anchor_keeps_it_going() -> None:
+    plans = mixed(MixRoom().come(0, 0).sends(0, 0, 10), 60)
+    assert abs(plans[-1].head.end_pts - HEAD_START_90K - 60 * 90_000) <= 90_000
+
+
+def test_who_comes_and_goes_is_laid_out_at_that_picture() -> None:
+    room = MixRoom().come(0, 0).sends(0, 0, 40).come(12.3, 1).sends(1, 12.5, 25).go(25.5, 1)
+    plans = mixed(room, 40)
+    assert seen(plans, 12.25) == [True]
+    assert seen(plans, 12.45) == [True, True]
+    assert seen(plans, 25.35) == [True, True]
+    assert seen(plans, 25.65) == [True]
+    changes = [p.video.pts[s.first] for p in plans if p.video for s in p.video.scenes if s.first]
+    assert [round((t - HEAD_START_90K) / 90_000, 1) for t in changes] == [12.3, 25.5]
+
+
+def test_a_camera_that_stops_is_black_or_stays() -> None:
+    for fill, black in ((0, False), (1, True)):
+        room = MixRoom({"fill_type": fill}).come(0, 0).sends(0, 0, 40, ("audio",)).sends(0, 0, 10, ("video",))
+        plans = mixed(room, 40)
+        assert [t.black for t in scene_at(plans, 11).tiles] == [False]
+        assert [t.black for t in scene_at(plans, 13).tiles] == [black]
+
+
+def test_modify_is_seen_from_its_record_on() -> None:
+    places = [{"Left": 0, "Top": 0, "Width": 100, "Height": 100, "UserId": "user0"}]
+    room = MixRoom().come(0, 0).sends(0, 0, 30).modify(15.2, 2, {"MixLayoutMode": 4, "MixLayoutList": places, "BackGroundColor": "#ff0000"})
+    plans = mixed(room, 30)
+    before, after = scene_at(plans, 15.15), scene_at(plans, 15.35)
+    assert (before.tiles[0].rect.width, before.background) == (640, (0, 0, 0))
+    assert (after.tiles[0].rect.width, after.background) == (100, (255, 0, 0))
+
+
+def test_pictures_reach_back_to_the_keyframe_before_a_segment() -> None:
+    room = MixRoom().come(0, 0)
+    room.video(1, 0, 40, [0, 7.5, 18.2])
+    plans = mixed(room, 40)
+    for plan in plans:
+        assert plan.video is not None
+        (source,) = plan.video.sources
+        assert source[0].ref.keyframe
+        assert source[0].ref.time <= plan.head.pts + 3_000
+        assert all(not p.ref.keyframe or p.ref.time > plan.head.pts for p in source[1:])
+
+
+@pytest.mark.parametrize("stream_type", [1, 2])
+def test_sound_or_picture_alone(stream_type: int) -> None:
+    plans = mixed(MixRoom({"stream_type": stream_type}).come(0, 0).sends(0, 0, 30), 30)
+    assert {p.head.key.track_type for p in plans} == {("audio", "video")[stream_type - 1]}
+    assert all((p.video is None) == (stream_type == 1) and (p.audio is None) == (stream_type == 2) for p in plans)
+
+
+def test_resumed_at_any_record_it_decides_the_same() -> None:
+    room = (
+        MixRoom({"fill_type": 1}).come(0, 0).sends(0, 0, 26).come(5.3, 1).sends(1, 5.5, 18).go(18.2, 1).modify(16, 2, {"MixLayoutMode": 1})
+    )
+    room.go(26, 0).come(34, 2).sends(2, 34, 45)
+    entries = room.entries(45)
+    whole = Fold(HEADER, room.peek)
+    plans = [plan for entry in entries for plan in whole.feed(entry)]
+    for stop in range(20, len(entries), 211):
+        first = Fold(HEADER, room.peek)
+        made = [plan for entry in entries[:stop] for plan in first.feed(entry)]
+        state = json.loads(json.dumps(first.state(entries[stop].position)))
+        second = Fold(HEADER, room.peek, state)
+        for entry in entries:
+            if entry.position >= second.start:
+                made += second.feed(entry)
+        assert made == plans, stop
