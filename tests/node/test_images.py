@@ -23,6 +23,8 @@ from rokuga.node.images import AT_ONCE, MOST_REDIRECTS, Fetched, Network, denied
 from rokuga.still import MOST_BYTES, MOST_SIDE
 from tests.kit.stills import bomb, jpg, png
 
+pytestmark = pytest.mark.live
+
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 LOOPBACK_ALLOWED = tuple(network for network in IMAGE_DENY if not network.is_loopback)
 

@@ -12,6 +12,8 @@ from tests.render.material import coded as moving
 from tests.render.material import h264
 from tests.render.mix.film import Journal, NoImages, plan
 
+pytestmark = pytest.mark.live
+
 SEGMENTS = [(0, 17), (17, 30), (30, 31), (31, 52), (52, 60)]
 GRID = [cell.rect for cell in arrange(640, 360, [Shown(str(n), "main") for n in range(4)], Layout())]
 

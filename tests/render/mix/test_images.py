@@ -16,6 +16,8 @@ from rokuga.render.mix.layout import CROP, FIT, SMART, STRETCH, Rect
 from rokuga.render.mix.planes import Planes
 from tests.kit.stills import file_of, png
 
+pytestmark = pytest.mark.live
+
 STRIPES = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
 
 

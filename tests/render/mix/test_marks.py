@@ -36,6 +36,8 @@ from rokuga.render.mix.marks import (
 from rokuga.render.mix.planes import Planes
 from rokuga.render.mix.raster import MarkPainter, stamp_letter, wrapped
 
+pytestmark = pytest.mark.live
+
 CANVASES = [(360, 640), (640, 360), (1280, 720), (1920, 1080), (64, 64)]
 PLACE = {"Top": 10, "Left": 21, "Width": 100, "Height": 51}
 

@@ -36,6 +36,8 @@ from tests.render.mix.film import (
     who,
 )
 
+pytestmark = pytest.mark.live
+
 WHOLE = Rect(0, 0, 640, 360)
 
 

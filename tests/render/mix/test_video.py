@@ -30,6 +30,8 @@ from tests.render.mix.film import (
     who,
 )
 
+pytestmark = pytest.mark.live
+
 LEFT, RIGHT, WHOLE = Rect(0, 0, 320, 360), Rect(320, 0, 320, 360), Rect(0, 0, 640, 360)
 BLACK: Rgb = (0, 0, 0)
 
