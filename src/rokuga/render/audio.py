@@ -47,6 +47,14 @@ def opus_samples(packet: bytes) -> int:
     return samples if samples <= 5760 else 0
 
 
+def packet_samples(track: Track, item: Arrived) -> int:
+    """How much sound a packet holds, in samples at 48 kHz; 0 if it is none."""
+    if track.codec == "opus":
+        return opus_samples(item.head)
+    # G.711: a byte a sample; G.722: a byte for two samples at 16 kHz, but RTP time runs at 8 kHz (RFC 3551 §4.5.2).
+    return min(item.size * (RATE // 8000), GAP_SAMPLES)
+
+
 class Sound:
     """The packets of an open run that are still needed, and how far AAC frames have been planned. Times: samples at 48 kHz."""
 
@@ -76,11 +84,8 @@ class Sound:
 
     def samples(self, track: Track, item: Arrived) -> int:
         """How much sound a frame holds; 0 if it is none."""
-        if track.codec != "opus":
-            # G.711: a byte a sample; G.722: a byte for two samples at 16 kHz, but RTP time runs at 8 kHz (RFC 3551 §4.5.2).
-            return min(item.size * (RATE // 8000), GAP_SAMPLES)
-        samples = opus_samples(item.head)
-        if samples and item.size > SILENT_BYTES and item.head[0] & OPUS_STEREO:
+        samples = packet_samples(track, item)
+        if track.codec == "opus" and samples and item.size > SILENT_BYTES and item.head[0] & OPUS_STEREO:
             self.stereo = True
         return samples
 
@@ -135,6 +140,8 @@ class Sound:
 class AudioLine(Line):
     """See the module. Units: samples at 48 kHz, PTS at 90 kHz."""
 
+    gap_ns = GAP_SAMPLES * 1_000_000_000 // RATE
+
     def _restore(self, state: dict[str, Any]) -> None:
         self._sound = Sound(self._timeline, state)
         self._half_ns = int(state.get("half", 0))
@@ -149,9 +156,6 @@ class AudioLine(Line):
 
     def _refs(self) -> Iterable[Ref]:
         return self._sound.packets
-
-    def _gap_ns(self) -> int:
-        return GAP_SAMPLES * 1_000_000_000 // RATE
 
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
         sound = self._sound

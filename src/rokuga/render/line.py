@@ -84,6 +84,8 @@ class Noted:
 class Line(ABC):
     """Base of the lines: keeps frames until their time is settled, and what a later process needs to go on."""
 
+    gap_ns = 0
+    """the longest hole that a segment may have, for lines whose segments end at one"""
     many = False
     """whether it takes several tracks of a kind at a time"""
 
@@ -192,7 +194,7 @@ class Line(ABC):
 
     def _passed(self, now_ns: int) -> Iterator[Plan]:
         """Time has gone on, perhaps without a frame."""
-        if self._is_open() and not self._queue and now_ns > self._last_arrival + self._gap_ns() + MARGIN_NS:
+        if self._is_open() and not self._queue and now_ns > self._last_arrival + self.gap_ns + MARGIN_NS:
             yield from self._end()
 
     def resume(self, after: Position) -> dict[str, Any]:
@@ -248,10 +250,6 @@ class Line(ABC):
 
     @abstractmethod
     def _is_open(self) -> bool: ...
-
-    @abstractmethod
-    def _gap_ns(self) -> int:
-        """The longest hole that a segment may have."""
 
     @abstractmethod
     def _refs(self) -> Iterable[Ref]:

@@ -164,9 +164,6 @@ class MergedLine(Line):
         self._sound.begin(0, -1 if begin - BLOCK_90K >= self._last_end else 0, room_ns + late_ns)
         self._began = True
 
-    def _gap_ns(self) -> int:
-        return END_90K * 100_000 // 9
-
     def _passed(self, now_ns: int) -> Iterator[Plan]:
         horizon = self._timeline.pts(now_ns - WAIT_NS) // STEP_90K * STEP_90K
         if self._is_open() and horizon > self._decided_pts:

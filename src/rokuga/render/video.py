@@ -27,6 +27,8 @@ TOGETHER_90K = 450
 class VideoLine(Line):
     """See the module. Units: PTS and durations in 90 kHz."""
 
+    gap_ns = GAP_NS
+
     def _restore(self, state: dict[str, Any]) -> None:
         self._look = Look(self._peek, state)
         self._frames = [Ref.from_json(f) for f in state.get("frames", [])]
@@ -56,9 +58,6 @@ class VideoLine(Line):
 
     def _refs(self) -> Iterable[Ref]:
         return (*self._before, *self._frames)
-
-    def _gap_ns(self) -> int:
-        return GAP_NS
 
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
         if self._frames and settled.room_ns - self._last_room > GAP_NS:

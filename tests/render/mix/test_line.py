@@ -180,3 +180,12 @@ def test_resumed_at_any_record_it_decides_the_same() -> None:
             if entry.position >= second.start:
                 made += second.feed(entry)
         assert made == plans, stop
+
+
+def test_a_camera_whose_keyframe_has_not_come_is_no_picture_and_stops_nobody() -> None:
+    room = MixRoom({"fill_type": 1}).come(0, 0).sends(0, 0, 30).come(3, 1)
+    room.video(3, 3, 30, ())
+    plans = mixed(room, 30)
+    assert seen(plans, 20) == [True, True]
+    sources = next(p.video.sources for p in plans if p.video and p.head.pts > HEAD_START_90K + 15 * 90_000)
+    assert [bool(source) for source in sources] == [True, False]

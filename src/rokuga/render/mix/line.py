@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from rokuga.journal.records import End, Params, RoomEvent, Tick, TrackClosed, TrackOpened
-from rokuga.render.audio import BLOCK, RATE, opus_samples
+from rokuga.render.audio import BLOCK, RATE, packet_samples
 from rokuga.render.clock import AHEAD_NS, Settled
 from rokuga.render.line import Arrived, Line, Noted, Track
 from rokuga.render.look import Look as Pictures
@@ -85,9 +85,6 @@ class MixLine(Line):
         for voice in self._voices.values():
             yield from (v.ref for v in voice.voices)
 
-    def _gap_ns(self) -> int:
-        raise NotImplementedError  # there are no gaps: see _passed
-
     def _hurries(self) -> bool:
         return self._over
 
@@ -128,7 +125,7 @@ class MixLine(Line):
         return iter(())
 
     def _hear(self, track: Track, item: Arrived, settled: Settled) -> None:
-        samples = self._samples(track, item)
+        samples = packet_samples(track, item)
         if not samples:
             return
         # Half a packet earlier: see the clock.
@@ -137,12 +134,6 @@ class MixLine(Line):
         ref = Ref(item.position, item.size, 0, samples=samples, codec=track.codec)
         rtp = item.rtp_time * RATE // track.rate
         self._voices.setdefault(track.number, VoiceTrack()).add(ref, rtp, self._sample(pts), settled.restarted)
-
-    def _samples(self, track: Track, item: Arrived) -> int:
-        """How much sound a packet holds, at 48 kHz; 0 if it is none."""
-        if track.codec == "opus":
-            return opus_samples(item.head)
-        return min(item.size * (RATE // 8000), RATE)
 
     def _see(self, track: Track, item: Arrived, settled: Settled) -> None:
         look = self._pictures.setdefault(track.number, Pictures(self._peek, {}))

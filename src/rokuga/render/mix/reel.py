@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from rokuga.render.mix.scene import Picture
@@ -39,8 +40,7 @@ class Reel:
     def stops(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """From when to when within those two it stands still because nothing comes: half-open."""
         first = max(0, bisect_right(self.pictures, begin, key=_time) - 1)
-        times = [p.ref.time for p in self.pictures[first:]]
-        for now, after in zip(times, [*times[1:], end], strict=True):
+        for now, after in pairwise([*(p.ref.time for p in self.pictures[first:]), end]):
             since = max(begin, now + STOPPED_90K)
             until = min(end, after)
             if since < until:
