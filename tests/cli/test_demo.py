@@ -12,6 +12,8 @@ import pytest
 from rokuga.demo.verify import verify
 from rokuga.up import lock
 
+pytestmark = pytest.mark.live
+
 SECONDS = 20
 
 
@@ -27,7 +29,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, list[str], dict[
     return demo(tmp_path_factory.mktemp("demo"))
 
 
-@pytest.mark.live
 def test_the_demo_passes(run: tuple[int, list[str], dict[str, Any]]) -> None:
     code, lines, facts = run
     assert facts["failures"] == []
@@ -47,7 +48,6 @@ def test_the_demo_passes(run: tuple[int, list[str], dict[str, Any]]) -> None:
     assert any("segments uploaded" in line for line in lines)
 
 
-@pytest.mark.live
 def test_its_checks_find_what_is_wrong(run: tuple[int, list[str], dict[str, Any]], tmp_path: Path) -> None:
     _, _, facts = run
     folder = Path(facts["folder"])

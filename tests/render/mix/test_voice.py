@@ -1,7 +1,5 @@
 """Where packets go on a mix's timeline: seamless, in step with a clock that drifts, and at once where their source jumps."""
 
-from itertools import pairwise
-
 import pytest
 
 from rokuga.journal.reader import Position
@@ -15,13 +13,14 @@ REF = Ref(Position(1, 1), 100, 0, samples=SAMPLES, codec="opus")
 @pytest.mark.parametrize("ppm", [-200, 0, 200])
 def test_a_clock_that_drifts_for_hours_is_followed_without_a_seam(ppm: int) -> None:
     track = VoiceTrack()
-    worst = 0
-    for number in range(2 * 3600 * 50):
+    worst = end = 0
+    for number in range(3600 * 50):
         wanted = round(number * SAMPLES * (1 + ppm / 1e6))
         track.add(REF, number * SAMPLES, wanted, restarted=False)
         worst = max(worst, abs(track.voices[-1].at - wanted))
-        assert all(a.at + a.length == b.at for a, b in pairwise(track.voices))
+        assert track.voices[-1].at == end
         assert abs(track.voices[-1].length - SAMPLES) <= SAMPLES // 256
+        end = track.end
         track.forget(wanted - 4800)
     assert worst <= 480, "10 ms"
     assert len(track.voices) <= 7
