@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -267,6 +267,9 @@ class BadSubscription:
     async def update(self, stream: Stream) -> None:
         self.stream = stream
         await self._inner.update(stream)
+
+    async def layers(self, wanted: Mapping[str, int]) -> None:
+        await self._inner.layers(wanted)
 
     async def close(self) -> None:
         if self._via is not None:

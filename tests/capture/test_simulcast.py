@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rokuga.embedded import EmbeddedJanus
 from rokuga.journal.records import Frame
-from tests.capture.kit import CaptureProcess, Journal
+from tests.capture.kit import PARAMS, CaptureProcess, Journal
 from tests.capture.pictures import decode
 from tests.kit.browser import SIMULCAST, chromium
 
@@ -57,6 +59,37 @@ async def test_the_highest_layer_that_flows_is_captured(janus: EmbeddedJanus, tm
         assert all(any(0 <= mark - change < MARKED_NS for change in changes) for mark in marks)
         sound: list[tuple[Frame, bytes]] = journal.frames(journal.track(codec, "audio"))
         assert {b.rtp_time - a.rtp_time for (a, _), (b, _) in pairwise(sound)} == {960}
+
+
+async def test_of_a_mixed_recording_only_the_layers_that_fill_their_places_are_asked_for(janus: EmbeddedJanus, tmp_path: Path) -> None:
+    """A grid of two on 640 x 360 needs 320 x 360 of each; floating shows one whole and one in a corner; custom need not show anybody."""
+    transcode = {"VideoParams": {"Width": 640, "Height": 360, "Fps": 15, "BitRate": 500_000, "Gop": 4}}
+    mixed = replace(PARAMS, record_mode=2, transcode=transcode, layout={"MixLayoutMode": 3, "RenderMode": 2})
+    async with chromium() as browser, CaptureProcess(tmp_path / "g0") as capture:
+        assert (await capture.start(janus.config, mixed))["ok"]
+        for codec in CODECS:
+            await browser.publish(janus.config, "room", codec, codec, *LARGE, layers=SIMULCAST)
+
+        async def until_shown(*sizes: tuple[int, int]) -> None:
+            await capture.until_journal(lambda journal: tuple(shown(journal, codec) for codec in CODECS) == sizes)
+
+        await until_shown(MIDDLE, MIDDLE)
+        cell = {"Left": 0, "Top": 0, "Width": 120, "Height": 80}
+        layouts: list[tuple[dict[str, Any], tuple[tuple[int, int], tuple[int, int]]]] = [
+            ({"MixLayoutMode": 1, "MaxResolutionUserId": "h264"}, (SMALL, LARGE)),
+            ({"MixLayoutMode": 1, "MaxResolutionUserId": "vp8"}, (LARGE, SMALL)),
+            ({"MixLayoutMode": 4, "MixLayoutList": [{**cell, "UserId": "h264"}]}, (SMALL, SMALL)),
+            ({"MixLayoutMode": 3}, (LARGE, LARGE)),
+        ]
+        for version, (layout, sizes) in enumerate(layouts, 2):
+            assert (await capture.request("apply", version=version, params=asdict(replace(mixed, layout=layout))))["ok"]
+            await until_shown(*sizes)
+        await capture.stop()
+    journal = capture.journal()
+    assert journal.losses() == []
+    for codec in CODECS:
+        video = journal.frames(journal.track(codec, "video"))
+        assert max(b.first_arrival_ns - a.first_arrival_ns for (a, _), (b, _) in pairwise(video)) < PICTURES_STOP_NS
 
 
 def shown(journal: Journal, user: str) -> tuple[int, int] | None:

@@ -2,14 +2,18 @@
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from rokuga import clock
 from rokuga.capture import rtcp, rtp
+from rokuga.capture.layers import HIGHEST
 from rokuga.capture.sdp import Codec, Local, Media, Offer, make_answer, parse_offer
 from rokuga.capture.track import DEPACKETIZERS, Setting, Track
 from rokuga.capture.transport import MediaTransport
+from rokuga.errors import RoomError
+from rokuga.render.mix.layout import Cell
 from rokuga.room.protocol import Stream, Subscription
 
 
@@ -32,6 +36,9 @@ class Attempt:
         """by SSRC, see rtp.parse"""
         self._own_ssrcs: dict[str, int] = {}
         self._refused: set[str] = set()
+        self._cells: Sequence[Cell] | None = None
+        self._asked: dict[str, int] = {}
+        """the simulcast layer that was asked for last, by mid"""
         self._wanted = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cause = "unpublished"
@@ -60,6 +67,9 @@ class Attempt:
             for track in list(self.tracks.values()):
                 for datagram in track.tick(now, utc):
                     self._transport.send_rtcp(datagram)
+                if track.layers is not None and track.layers.wanted != self._asked.get(track.media.mid, HIGHEST):
+                    self._asked[track.media.mid] = track.layers.wanted
+                    self._wanted.set()
         except Exception as error:  # noqa: BLE001 ends this attempt, with a trace in the log
             self._failed.set_exception(error)
 
@@ -71,6 +81,13 @@ class Attempt:
             if getattr(stream, track.media.kind) is None:
                 self._end_track(mid, cause)
         self._wanted.set()
+
+    def place(self, cells: Sequence[Cell] | None) -> None:
+        """Where the picture is seen now (see `Layers.place`)."""
+        self._cells = cells
+        for track in self.tracks.values():
+            if track.layers is not None:
+                track.layers.place(cells)
 
     def end_tracks(self, cause: str) -> None:
         """The last packets that are in the socket belong to the tracks, too."""
@@ -98,6 +115,15 @@ class Attempt:
             await self._wanted.wait()
             self._wanted.clear()
             await self._subscription.update(self._stream)
+            await self._ask_layers()
+
+    async def _ask_layers(self) -> None:
+        if not self._asked:
+            return
+        try:
+            await self._subscription.layers(self._asked)
+        except RoomError as error:
+            self._log.warning("cannot choose a simulcast layer", layers=self._asked, error=str(error))
 
     async def _negotiate(self, offer: Offer) -> None:
         accept: dict[str, tuple[int, int]] = {}
@@ -140,6 +166,8 @@ class Attempt:
     def _begin_track(self, media: Media, codec: Codec) -> None:
         track = Track(self._setting, self._stream, media, codec, self._own_ssrcs[media.mid], self._log)
         self.tracks[media.mid] = track
+        if track.layers is not None:
+            track.layers.place(self._cells)
         self._ssrcs[media.ssrc] = track, False
         if media.rtx_ssrc:
             self._ssrcs[media.rtx_ssrc] = track, True
@@ -148,6 +176,7 @@ class Attempt:
 
     def _end_track(self, mid: str, cause: str) -> None:
         track = self.tracks.pop(mid)
+        self._asked.pop(mid, None)
         self._ssrcs = {ssrc: entry for ssrc, entry in self._ssrcs.items() if entry[0] is not track}
         self._orientation_ids = {ssrc: number for ssrc, number in self._orientation_ids.items() if ssrc in self._ssrcs}
         try:

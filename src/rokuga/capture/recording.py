@@ -8,13 +8,14 @@ from typing import Any
 from aiortc import RTCCertificate
 
 from rokuga import clock
+from rokuga.capture.layers import places
 from rokuga.capture.presence import Presence
 from rokuga.capture.stream import Receiver
 from rokuga.capture.track import Setting
 from rokuga.control.model import Params
 from rokuga.journal import records
 from rokuga.journal.writer import JournalWriter
-from rokuga.room.protocol import Gone, Room, RoomChange, Stream
+from rokuga.room.protocol import Gone, MediaId, Room, RoomChange, Stream
 from rokuga.room.select import select
 
 TICK_SECONDS = 0.1
@@ -27,7 +28,7 @@ FLOW_NS = 5_000_000_000
 CLOSE_SECONDS = 3.0
 """Handles that a server does not take back within this time are left to its session's end."""
 
-Key = tuple[str, str]
+Key = tuple[str, MediaId]
 
 
 class Recording:
@@ -139,6 +140,9 @@ class Recording:
                 receiver = Receiver(self._room, stream, self._setting)
                 self._receivers[key] = receiver
                 receiver.start()
+        cells = places(self.params, list(wanted.values()))
+        for key, receiver in self._receivers.items():
+            receiver.place(None if cells is None else cells[key])
 
     def _drop(self, key: Key, cause: str) -> None:
         receiver = self._receivers.pop(key)

@@ -1,6 +1,7 @@
 """Receiving one stream: its subscription, its transport, its tracks; begun again a second after whatever went wrong."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from rokuga.capture.attempt import Attempt
@@ -8,6 +9,7 @@ from rokuga.capture.sdp import SdpError
 from rokuga.capture.track import Setting, Track
 from rokuga.capture.transport import TransportError
 from rokuga.errors import RoomError
+from rokuga.render.mix.layout import Cell
 from rokuga.room.protocol import Room, Stream
 
 RETRY_SECONDS = 1.0
@@ -29,6 +31,7 @@ class Receiver:
         self._stream = stream
         self._task: asyncio.Task[None] | None = None
         self._attempt: Attempt | None = None
+        self._cells: Sequence[Cell] | None = None
 
     @property
     def stream(self) -> Stream:
@@ -52,6 +55,13 @@ class Receiver:
         self._stream = stream
         if self._attempt is not None:
             self._attempt.want(stream, cause)
+
+    def place(self, cells: Sequence[Cell] | None) -> None:
+        """Where the stream is seen in a mixed picture from now on: of a simulcast camera, no more is asked for than fills that."""
+        if cells != self._cells:
+            self._cells = cells
+            if self._attempt is not None:
+                self._attempt.place(cells)
 
     def end(self, cause: str) -> None:
         """Journal what is held and close the tracks with ``cause``, now; ``wait`` until handle and sockets are given up."""
@@ -88,6 +98,7 @@ class Receiver:
         subscription = await self._room.subscribe(self._stream)
         self._setting.past["subscriptions"] += 1
         self._attempt = Attempt(subscription, self._setting, self._log)
+        self._attempt.place(self._cells)
         if self._stream != subscription.stream:
             self._attempt.want(self._stream, "unpublished")  # it changed meanwhile
         await self._attempt.serve()

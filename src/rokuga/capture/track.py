@@ -14,6 +14,7 @@ from rokuga.capture.datagrams import Datagrams
 from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, AudioDepacketizer, Depacketizer, Output
 from rokuga.capture.h264 import H264Depacketizer
 from rokuga.capture.keyframes import KeyframeAsker
+from rokuga.capture.layers import Layers, Size, picture_size
 from rokuga.capture.rtp import RtpPacket
 from rokuga.capture.sdp import Codec, Media
 from rokuga.capture.vp8 import Vp8Depacketizer
@@ -77,8 +78,12 @@ class Track:
         self._report: tuple[rtcp.SenderReport, int] | None = None
         self._reported_ns = 0
         self._reported = (0, 0)
+        self.layers = Layers() if stream.video is not None and stream.video.simulcast and media.kind == "video" else None
+        self._layer: int | None = None
         self._layer_ns: int | None = None
         """when we were told of a layer whose first frame has not been seen"""
+        self._measured: tuple[Size, int] | None = None
+        """the size of the last keyframe and when it came, while we may still be told that it is another layer's"""
         self._open()
 
     @property
@@ -116,11 +121,13 @@ class Track:
     def layer(self, layer: int, now_ns: int) -> None:
         """The server passes on another simulcast layer, from the next keyframe on."""
         self._log.debug("simulcast layer", track=self._number, layer=layer)
-        self._layer_ns = now_ns
+        self._layer, self._layer_ns = layer, now_ns
 
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
         """Journal what is in order; the RTCP datagrams that are due."""
         self._journal_events(self._buffer.poll(now_ns))
+        if self._measured is not None:
+            self._measure(now_ns)
         datagrams: list[bytes] = []
         if now_ns - self._reported_ns >= REPORT_NS:
             self._reported_ns = now_ns
@@ -191,6 +198,9 @@ class Track:
             if isinstance(item, AccessUnit):
                 switched = self._layer_ns is not None and self._switched(item, self._layer_ns)
                 rtp_time, first, last, keyframe, data, orientation = item
+                if keyframe and self.layers is not None:
+                    size = picture_size(self.codec.name, data)
+                    self._measured = (size[::-1] if orientation & 1 else size, first) if size else None
                 self._journal.append(Frame(self._number, rtp_time, first, last, keyframe, data, switched, orientation))
                 self.frames += 1
                 if self._asker is not None:
@@ -199,6 +209,14 @@ class Track:
                 self._journal.append(Loss(self._number, item.first_sequence, item.last_sequence, item.rtp_time, item.cause, item.tries))
                 if self._asker is not None:
                     self._asker.lost()
+
+    def _measure(self, now_ns: int) -> None:
+        if self.layers is None or self._measured is None or self._layer is None or self._layer_ns is not None:
+            return
+        size, came_ns = self._measured
+        if now_ns - came_ns >= LAYER_LATE_NS:
+            self._measured = None
+            self.layers.saw(self._layer, size)
 
     def _switched(self, item: AccessUnit, told_ns: int) -> bool:
         """Whether this frame is the first of the layer that we were told of then."""

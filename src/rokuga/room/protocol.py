@@ -1,6 +1,6 @@
 """What capture knows of a room: users, their streams, and subscriptions; Janus stands behind it (``rokuga.room.janus``)."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -74,8 +74,11 @@ class Subscription(Protocol):
     def on_layer(self, listener: Callable[[str, int], None]) -> None:
         """Call ``listener`` with an m-line's mid (as offered) and the number of the simulcast layer (0: the lowest) that it carries now.
 
-        Simulcast is subscribed to at its highest layer; while that does not come the server passes on a lower one.
+        Simulcast is subscribed to at its highest layer; while the one asked for does not come the server passes on a lower one.
         """
+
+    async def layers(self, wanted: Mapping[str, int]) -> None:
+        """Ask for other layers of m-lines, by mid as offered. Each is passed on from its next keyframe on. Raises RoomError."""
 
     def offers(self) -> AsyncIterator[str]:
         """SDP offers, the first one at once; each must be answered with ``answer``.

@@ -1,7 +1,7 @@
 """One stream's subscription: a VideoRoom subscriber handle of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -110,6 +110,10 @@ class JanusSubscription:
                 # Janus had sent an offer of its own in between. It has noted our wish and offers it after that one's answer; asked
                 # again it would add the same m-lines a second time.
                 self._active = want
+
+    async def layers(self, wanted: Mapping[str, int]) -> None:
+        streams = [{"mid": mid, "substream": layer} for mid, layer in sorted(wanted.items())]
+        await self._handle.request({"request": "configure", "streams": streams})
 
     async def close(self) -> None:
         self._end()
