@@ -7,6 +7,7 @@ PACKAGES := janus python3-venv fonts-noto-cjk
 TEST_PACKAGES := chromium iproute2
 BENCH_PACKAGES := janus-tools python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-nice
+MIX_PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-ugly xvfb pulseaudio chromium
 
 # Debian's package starts a Janus of its own; what we installed we also quieten. One that was there before is left alone.
 define install
@@ -19,7 +20,7 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-.PHONY: setup setup-test system demo test check bench-single bench-start bench-days lock format clean
+.PHONY: setup setup-test system demo test check bench-single bench-mixed bench-start bench-days lock format clean
 
 setup: $(STAMP)
 
@@ -54,6 +55,11 @@ check: setup
 bench-single: setup
 	@$(call install,$(BENCH_PACKAGES))
 	@$(BIN)/python -m bench.single $(ARGS)
+
+# What a mixed recording costs, beside ffmpeg, GStreamer and a browser: over an hour; ARGS="--tiles 4" for one number of users.
+bench-mixed: setup
+	@$(call install,$(BENCH_PACKAGES) $(MIX_PACKAGES))
+	@$(BIN)/python -m bench.mixed $(ARGS)
 
 # How long it takes until a recording has begun.
 bench-start: setup

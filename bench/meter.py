@@ -41,6 +41,11 @@ def cpu(pid: int) -> float:
     return stat.cpu
 
 
+def below(root: int) -> float:
+    """CPU seconds of a process and all below it."""
+    return usage(root, {root: "all"}, without="")["all"]
+
+
 def usage(root: int, roles: dict[int, str], without: str) -> dict[str, float]:
     """CPU seconds of ``root`` and all below it, summed up by role; a process has its parent's role unless ``roles`` names one.
 

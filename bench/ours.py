@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
@@ -36,9 +37,9 @@ class Ours:
     def janus(self) -> int:
         return self._pids["janus"]
 
-    async def create(self, room: str) -> str:
-        """The TaskId."""
-        return await self._client.create(room, BUCKET)
+    async def create(self, room: str, **more: Any) -> str:
+        """The TaskId. ``more`` as of `Client.create`."""
+        return await self._client.create(room, BUCKET, **more)
 
     async def delete(self, task_id: str) -> None:
         """Stop, and wait until everything is uploaded and the task is gone."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import structlog
 
+from bench.layered import LayeredPublisher
 from rokuga.config import Janus
 from rokuga.embedded.process import die_with_parent
 from rokuga.errors import RokugaError
@@ -30,6 +31,11 @@ def clip() -> Clip:
     return generate(look_of("bench", flash=False), cache_folder())
 
 
+def small_clip() -> Clip:
+    """The lower layer of a camera that sends two."""
+    return generate(look_of("bench", flash=False, width=320, height=180, bitrate=200_000), cache_folder())
+
+
 @dataclass(frozen=True)
 class Rates:
     """Of a clip: pictures a second, and kilobits a second of the video."""
@@ -43,9 +49,13 @@ def rates(sent: Clip) -> Rates:
 
 
 class Crowd:
-    """``async with``: users in ``room``. ``grow`` lets more come; they stay until the end. Raises CrowdError."""
+    """``async with``: users in ``room``. ``grow`` lets more come; they stay until the end. Raises CrowdError.
 
-    def __init__(self, janus: Janus, room: str) -> None:
+    ``layered``: they send a second, small picture, as browsers with simulcast do.
+    """
+
+    def __init__(self, janus: Janus, room: str, layered: bool = False) -> None:
+        self._layered = ["--layered"] if layered else []
         self._janus = janus
         self._room = room
         self._processes: list[asyncio.subprocess.Process] = []
@@ -53,6 +63,7 @@ class Crowd:
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(clip)
+        await asyncio.to_thread(small_clip)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -66,7 +77,7 @@ class Crowd:
         while len(self.users) < count:
             names = [f"user {number + 1}" for number in range(len(self.users), min(count, len(self.users) + PER_PROCESS))]
             process = await asyncio.create_subprocess_exec(
-                *[sys.executable, "-m", "bench.people", self._room, *names],
+                *[sys.executable, "-m", "bench.people", self._room, *names, *self._layered],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
@@ -87,7 +98,7 @@ def _plain(janus: Janus) -> dict[str, Any]:
     return janus.model_dump() | {name: getattr(janus, name).get_secret_value() for name in secrets}
 
 
-async def _publish(room: str, names: list[str]) -> None:
+async def _publish(room: str, names: list[str], layered: bool) -> None:
     """Until standard input ends. Its first line is the ``[janus]`` section."""
     loud = structlog.make_filtering_bound_logger(logging.WARNING)
     structlog.configure(wrapper_class=loud, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -95,10 +106,11 @@ async def _publish(room: str, names: list[str]) -> None:
     sent = clip()
     async with AsyncExitStack() as stack:
         for name in names:
-            await stack.enter_async_context(Publisher(janus, room, name, sent))
+            publisher = LayeredPublisher(janus, room, name, sent, small_clip()) if layered else Publisher(janus, room, name, sent)
+            await stack.enter_async_context(publisher)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(_publish(sys.argv[1], sys.argv[2:]))
+    asyncio.run(_publish(sys.argv[1], [name for name in sys.argv[2:] if name != "--layered"], "--layered" in sys.argv))

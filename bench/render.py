@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import cProfile
 import json
 import os
+import pstats
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from heapq import merge
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from av.audio.frame import AudioFrame
 
@@ -19,7 +22,7 @@ from bench import meter
 from bench.people import clip
 from rokuga.capture.recording import TICK_SECONDS
 from rokuga.folders import Generation
-from rokuga.journal.records import End, FileHeader, Frame, Params, Record, Tick, TrackOpened, encode
+from rokuga.journal.records import End, FileHeader, Frame, Params, Record, RoomEvent, Tick, TrackOpened, encode
 from rokuga.journal.writer import FILE_NS
 from rokuga.publish.clip import AUDIO_CLOCK, OPUS_SAMPLES, Clip, Kind, Unit, clock_of
 from rokuga.render import main as render
@@ -35,7 +38,7 @@ SPEED = 10
 """A journal that grows does so this much faster than in life, and is polled that much more often: the work is the same."""
 
 
-def records(sent: Clip, users: int, seconds: int) -> Iterator[tuple[int, Record]]:
+def records(sent: Clip, users: int, seconds: int, params: dict[str, Any] = PARAMS) -> Iterator[tuple[int, Record]]:
     """All records with their append times (ns since the epoch), in order. Users come 37 ms apart."""
 
     def track(number: int, kind: Kind, begin: int) -> Iterator[tuple[int, Record]]:
@@ -46,7 +49,7 @@ def records(sent: Clip, users: int, seconds: int) -> Iterator[tuple[int, Record]
                 return
             yield at + LATE_NS, _frame(number, unit, EPOCH + at)
 
-    opened: list[tuple[int, Record]] = [(0, Params(1, PARAMS))]
+    opened: list[tuple[int, Record]] = [(0, Params(1, params)), *((0, RoomEvent("joined", f"user {n + 1}", n)) for n in range(users))]
     tracks: list[Iterator[tuple[int, Record]]] = []
     for number in range(users):
         begin = SECOND + number * 37_000_000
@@ -64,9 +67,9 @@ def _frame(track: int, unit: Unit, arrival_ns: int) -> Frame:
     return Frame(track, unit.pts, arrival_ns, arrival_ns, unit.key, unit.data)
 
 
-def flushes(folder: Path, sent: Clip, users: int, seconds: int) -> Iterator[tuple[int, Path, bytes]]:
+def flushes(folder: Path, sent: Clip, users: int, seconds: int, params: dict[str, Any] = PARAMS) -> Iterator[tuple[int, Path, bytes]]:
     """The journal as capture writes it: when (ns since the epoch), to which file, what."""
-    everything = records(sent, users, seconds)
+    everything = records(sent, users, seconds, params)
     pending = next(everything, None)
     file = 0
     for number in count(1):
@@ -84,6 +87,61 @@ def flushes(folder: Path, sent: Clip, users: int, seconds: int) -> Iterator[tupl
             return
 
 
+def write_journal(folder: Path, sent: Clip, users: int, seconds: int, params: dict[str, Any]) -> None:
+    """A whole journal, in the generation's folder ``folder``."""
+    journal = folder / "journal"
+    journal.mkdir(parents=True)
+    for _, path, data in flushes(journal, sent, users, seconds, params):
+        with path.open("ab") as file:
+            file.write(data)
+
+
+def render_whole(folder: Path) -> float:
+    """CPU seconds of a process that renders the generation in ``folder``, without starting Python."""
+    return _told_by(_rendering(folder, render.POLL_SECONDS))["cpu"]
+
+
+PARTS = {
+    "decoding pictures": ("mix/tiles.py", ("give",)),
+    "scaling": ("mix/tiles.py", ("_scaled",)),
+    "painting the canvas": ("mix/canvas.py", ()),
+    "encoding pictures": ("mix/video.py", ("encode", "rest")),
+    "decoding sound": ("render/decode.py", ()),
+    "adding, limiting, stretching sound": ("mix/bus.py", ()),
+    "encoding sound": ("render/sound.py", ("_encode",)),
+    "reading the journal": ("journal/reader.py", ()),
+}
+"""Of a mix: file and functions (none: all) in whose own code, or in library calls that they make, the time is spent"""
+Where = tuple[str, int, str]
+
+
+def profile_whole(folder: Path) -> list[tuple[str, float]]:
+    """CPU seconds by part of a render process, the rest last."""
+    out = folder / "profile"
+    command = [sys.executable, "-m", "bench.render", "--child", str(folder), "--profile", str(out)]
+    _told_by(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    found: dict[str, float] = {}
+    for where, spent in _spent(pstats.Stats(str(out)).stats):  # type: ignore[attr-defined]
+        part = next((name for name, (file, names) in PARTS.items() if _within(where, file, names)), "the rest")
+        found[part] = found.get(part, 0.0) + spent
+    rest = found.pop("the rest", 0.0)
+    return [*sorted(found.items(), key=lambda item: -item[1]), ("the rest", rest)]
+
+
+def _spent(stats: dict[Where, Any]) -> Iterator[tuple[Where, float]]:
+    """Own time of Python's functions, and that of libraries' functions under who called them."""
+    for where, (_, _, own, _, callers) in stats.items():
+        if where[0] != "~" or not callers:
+            yield where, own
+        else:
+            yield from ((caller, spent) for caller, (_, _, spent, _) in callers.items())
+
+
+def _within(where: Where, file: str, names: tuple[str, ...]) -> bool:
+    path, _, function = where
+    return path.endswith(file) and (not names or function in names)
+
+
 def _rendering(folder: Path, poll_seconds: float) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench.render", "--child", str(folder), "--poll", str(poll_seconds)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -97,11 +155,16 @@ def _told_by(child: subprocess.Popen[str]) -> dict[str, float]:
     return told
 
 
-def child(folder: Path, poll_seconds: float) -> None:
+def child(folder: Path, poll_seconds: float, profile: Path | None) -> None:
     """Render that generation and say what it took, without starting Python."""
     render.POLL_SECONDS = poll_seconds
+    watcher = cProfile.Profile(time.process_time)
     began = time.process_time()
+    if profile:
+        watcher.enable()
     asyncio.run(render.run(Generation(folder)))
+    if profile:
+        watcher.dump_stats(profile)
     print(json.dumps({"cpu": time.process_time() - began, "private": meter.private_bytes(os.getpid())}))
 
 
@@ -138,10 +201,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=120, help="length of the recording")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--profile", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--poll", type=float, default=render.POLL_SECONDS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        child(given.child, given.poll)
+        child(given.child, given.poll, given.profile)
         return
     sent = clip()
     alone = [codecs(sent) for _ in range(given.rounds)]

@@ -125,7 +125,7 @@ class Chromium:
 
 
 @contextmanager
-def _ordinary_chromium() -> Iterator[Path]:
+def ordinary_chromium() -> Iterator[Path]:
     """A command that starts Chromium without the right to real-time scheduling, which root has.
 
     With it, main threads of pages were seen to become SCHED_FIFO and to spin, waiting for helpers of ordinary priority that two such
@@ -143,7 +143,7 @@ def _ordinary_chromium() -> Iterator[Path]:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Chromium]:
     """The system's Chromium, headless."""
-    with _ordinary_chromium() as path:
+    with ordinary_chromium() as path:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
             try:

@@ -50,16 +50,17 @@ class Client:
                 told: dict[str, Any] = json.loads(answer.to_json_string())
                 return told
 
-    async def create(self, room: str, bucket: str) -> str:
-        """Start a single-stream recording of a string room; the answer is the TaskId."""
+    async def create(self, room: str, bucket: str, *, mode: int = 1, **fields: Any) -> str:
+        """Start a recording of a string room in that RecordMode, with further members of the request; the answer is the TaskId."""
         answer = await self._call(
             "CreateCloudRecording",
             RoomId=room,
             RoomIdType=0,
             UserId=BOT,
             UserSig=make(self._app.sdk_app_id, BOT, self._app.user_sig_key.get_secret_value(), utc_ms() // 1000, 86400),
-            RecordParams={"RecordMode": 1, "StreamType": 0, "MaxIdleTime": 30},
+            RecordParams={"RecordMode": mode, "StreamType": 0, "MaxIdleTime": 30},
             StorageParams={"CloudStorage": {"Vendor": 0, "Region": "local", "Bucket": bucket, "AccessKey": "none", "SecretKey": "none"}},
+            **fields,
         )
         return str(answer["TaskId"])
 

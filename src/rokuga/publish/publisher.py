@@ -149,14 +149,23 @@ class Publisher:
         body: Message = {"request": "publish" if first else "configure"}
         if line := self._lines.get("aux"):
             body["descriptions"] = [{"mid": line.mid, "description": "aux"}]
-        self._answer = ""
-        await self._handle.request(body, {"type": "offer", "sdp": peer.localDescription.sdp})
-        if not self._answer:
-            raise PublishError("the room gave no answer to the offer")
-        await peer.setRemoteDescription(RTCSessionDescription(self._answer, "answer"))
+        await self._exchange(peer, body)
         if first:
             await self._connected(peer)
         self._log.info("publishing", sources=[s for s, t in self._lines.items() if t.direction == "sendonly"])
+
+    async def _exchange(self, peer: RTCPeerConnection, body: Message) -> None:
+        """Offer and answer."""
+        answer = await self._ask(body, peer.localDescription.sdp)
+        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+
+    async def _ask(self, body: Message, offer: str) -> str:
+        """The room's answer. Raises RoomError, PublishError."""
+        self._answer = ""
+        await self._handle.request(body, {"type": "offer", "sdp": offer})
+        if not self._answer:
+            raise PublishError("the room gave no answer to the offer")
+        return self._answer
 
     async def _connected(self, peer: RTCPeerConnection) -> None:
         changed = asyncio.Event()
