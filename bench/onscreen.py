@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from playwright.async_api import Page, Route, async_playwright
-from tests.kit.browser import ARGUMENTS, ORIGIN, ordinary_chromium
+from tests.kit.browser import ARGUMENTS, ORIGIN
 
 from bench import meter
 from bench.composers import SEGMENT_SECONDS, ComposerError, Mix, coded
@@ -100,7 +101,9 @@ class OnScreen:
         self._pids.append(process.pid)
 
     async def _browse(self, environ: dict[str, str]) -> None:
-        command = self._stack.enter_context(ordinary_chromium())
+        command = shutil.which("chromium")
+        if command is None:
+            raise ComposerError("chromium is not installed (make bench-mixed installs it)")
         before = set(meter.processes())
         playwright = await self._stack.enter_async_context(async_playwright())
         size = f"--window-size={self._mix.width},{self._mix.height}"

@@ -6,6 +6,8 @@ from fractions import Fraction
 import av
 from av.video.codeccontext import VideoCodecContext
 
+from tests.kit.scheduling import ordinary_scheduling
+
 REALTIME = {
     "libvpx": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"},
@@ -13,6 +15,7 @@ REALTIME = {
 }
 
 
+@ordinary_scheduling()
 def encode(encoder: str, width: int = 320, height: int = 180, count: int = 10, options: dict[str, str] | None = None) -> list[bytes]:
     """So many pictures, of which the first is a keyframe; something moves."""
     chosen = REALTIME[encoder] if options is None else options

@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from rokuga.journal.records import End, FileHeader, Frame, Loss, Params, Record, Tick, TrackClosed, TrackOpened, encode
+from tests.kit.scheduling import ordinary_scheduling
 
 SECOND = 1_000_000_000
 EPOCH = 1_000 * SECOND
@@ -68,6 +69,7 @@ def picture(width: int, height: int, number: int) -> VideoFrame:
 
 
 @functools.cache
+@ordinary_scheduling()
 def coded(codec: Literal["vp8", "vp9", "av1"], width: int, height: int, seconds: int, gop: int = 2 * FPS) -> tuple[tuple[bytes, bool], ...]:
     """The frames that these codecs' depacketizers make of a live publisher's stream, and whether each is a keyframe."""
     encoder = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9", "av1": "libsvtav1"}[codec], "w")

@@ -18,6 +18,7 @@ from rokuga.render.mix.planes import Plane, Planes
 from rokuga.render.mix.scene import MixVideo, Picture, Scene, Tile
 from rokuga.render.mix.video import VideoMixer
 from rokuga.render.plan import Ref
+from tests.kit.scheduling import ordinary_scheduling
 
 RED, GREEN, BLUE, YELLOW, PURPLE, GREY = (200, 30, 30), (30, 150, 30), (40, 40, 200), (180, 170, 20), (150, 30, 150), (110, 110, 110)
 COLOURS: tuple[Rgb, ...] = (RED, GREEN, BLUE, YELLOW, PURPLE, GREY)
@@ -47,6 +48,7 @@ def film(colour: Rgb, count: int, width: int = 320, height: int = 180, gop: int 
     return coded(width, height, count, lambda frame, number: paint(frame, colour, number), gop, codec)
 
 
+@ordinary_scheduling()
 def coded(
     width: int, height: int, count: int, draw: Callable[[VideoFrame, int], None], gop: int = FPS, codec: str = "h264", params: str = ""
 ) -> Units:
