@@ -83,6 +83,17 @@ def test_a_camera_that_adapts_changes_all_of_its_layers() -> None:
     assert layers.wanted == 0
 
 
+def test_a_layer_that_does_not_come_is_asked_for_three_times() -> None:
+    layers = Layers()
+    assert not layers.overdue(1, 0), "the highest is what the server sends by itself"
+    layers.place([cell(320, 180)])
+    layers.saw(2, (1280, 720))
+    times = [ms for ms in range(1000, 20_000, 100) if layers.overdue(2, ms * 1_000_000)]
+    assert times == [2200, 3400, 4600]
+    layers.place([cell(640, 360)])
+    assert [ms for ms in range(20_000, 25_000, 100) if layers.overdue(2 if ms < 22_000 else 1, ms * 1_000_000)] == [21_200]
+
+
 SIZES = st.tuples(st.integers(16, 1920), st.integers(16, 1080))
 
 

@@ -120,6 +120,7 @@ class Attempt:
     async def _ask_layers(self) -> None:
         if not self._asked:
             return
+        self._log.debug("simulcast layers asked for", layers=self._asked)
         try:
             await self._subscription.layers(self._asked)
         except RoomError as error:

@@ -58,6 +58,10 @@ class KeyframeAsker:
         """A frame is lost, or will be most likely."""
         self._wanted = self._wanted or "loss"
 
+    def layer(self) -> None:
+        """Another simulcast layer has been chosen and does not come: it begins with a keyframe."""
+        self._wanted = self._wanted or "layer"
+
     def due(self, now_ns: int) -> str | None:
         """The reason to send a PLI now (it counts as sent), or None."""
         reason = self._reason(now_ns)

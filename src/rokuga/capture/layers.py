@@ -14,6 +14,8 @@ HIGHEST = 2
 """Layers are counted from 0; where there are fewer than three the highest one is sent instead."""
 MOST_ENLARGED = Fraction(11, 10)
 """A picture that is enlarged by a tenth looks no different."""
+PATIENCE_NS = 1_200_000_000
+TRIES = 3
 MIXED = 2
 """RecordMode"""
 Key = tuple[str, MediaId]
@@ -61,6 +63,9 @@ class Layers:
         """the lowest layer that fills each of the places; HIGHEST while no size is known, or where every pixel counts"""
         self._cells: Sequence[Cell] | None = None
         self._sizes: dict[int, Size] = {}
+        self._tries = TRIES
+        """keyframes asked for since ``wanted`` changed"""
+        self._since_ns = 0
 
     def place(self, cells: Sequence[Cell] | None) -> None:
         """Where the camera is seen, possibly nowhere; None: it is recorded as it is."""
@@ -78,12 +83,27 @@ class Layers:
         self._sizes[layer] = size
         self._choose()
 
+    def overdue(self, layer: int | None, now_ns: int) -> bool:
+        """Whether to ask for a keyframe once more: ``layer``, which comes, is still not the one that is wanted since a while.
+
+        The server asks for one when it is told of a layer, but not if it has just done so. A camera may not send the layer at all.
+        """
+        if layer == self.wanted or self._tries >= TRIES:
+            return False
+        if not self._since_ns:
+            self._since_ns = now_ns
+        if now_ns - self._since_ns < (self._tries + 1) * PATIENCE_NS:
+            return False
+        self._tries += 1
+        return True
+
     def _choose(self) -> None:
         cells = self._cells
-        if cells is None or not self._sizes:
-            self.wanted = HIGHEST
-        else:
-            self.wanted = next((layer for layer in range(HIGHEST) if all(_fills(self._size(layer), cell) for cell in cells)), HIGHEST)
+        wanted = HIGHEST
+        if cells is not None and self._sizes:
+            wanted = next((layer for layer in range(HIGHEST) if all(_fills(self._size(layer), cell) for cell in cells)), HIGHEST)
+        if wanted != self.wanted:
+            self.wanted, self._tries, self._since_ns = wanted, 0, 0
 
     def _size(self, layer: int) -> Size:
         if layer in self._sizes:

@@ -139,6 +139,8 @@ class Track:
             if self._asker is not None and self._buffer.waits_ns(now_ns) > DOUBT_NS:
                 self._asker.lost()
         if self._asker is not None:
+            if self.layers is not None and self.layers.overdue(self._layer, now_ns):
+                self._asker.layer()
             reason = self._asker.due(now_ns)
             if reason is not None:
                 self._journal.append(KeyframeAsked(self._number, reason))
@@ -217,6 +219,7 @@ class Track:
         if now_ns - came_ns >= LAYER_LATE_NS:
             self._measured = None
             self.layers.saw(self._layer, size)
+            self._log.debug("simulcast size", track=self._number, layer=self._layer, size=size, wanted=self.layers.wanted)
 
     def _switched(self, item: AccessUnit, told_ns: int) -> bool:
         """Whether this frame is the first of the layer that we were told of then."""

@@ -180,7 +180,7 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class KeyframeAsked:
-    """We sent a PLI. ``reason``: start, loss, segment, interval, resume."""
+    """We sent a PLI. ``reason``: start, loss, segment, interval, resume, layer."""
 
     type: ClassVar[int] = 7
     track: int
