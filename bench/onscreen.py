@@ -57,13 +57,13 @@ class OnScreen:
     async def _start(self) -> None:
         mix, sound = self._mix, self._folder / "pulse"
         read, write = os.pipe()
-        try:
+        with os.fdopen(read, "rb") as told:
             screen = ("Xvfb", "-displayfd", str(write), "-screen", "0", f"{mix.width}x{mix.height}x24", "-nolisten", "tcp")
-            await self._run(*screen, pass_fds=(write,))
-            os.close(write)
-            number = await asyncio.wait_for(asyncio.to_thread(os.read, read, 16), START_SECONDS)
-        finally:
-            os.close(read)
+            try:
+                await self._run(*screen, pass_fds=(write,))
+            finally:
+                os.close(write)
+            number = await asyncio.wait_for(asyncio.to_thread(told.readline), START_SECONDS)
         if not number:
             raise ComposerError(f"Xvfb did not start; see {self._folder}/Xvfb.log")
         environ = {"DISPLAY": f":{number.decode().strip()}", "PULSE_SERVER": f"unix:{sound}", "HOME": str(self._folder)}
@@ -76,7 +76,18 @@ class OnScreen:
             while not sound.exists():
                 await asyncio.sleep(0.05)
         await self._browse(environ)
-        grab = ("-f", "x11grab", "-framerate", str(mix.fps), "-video_size", f"{mix.width}x{mix.height}", "-i", environ["DISPLAY"])
+        grab = (
+            "-f",
+            "x11grab",
+            "-draw_mouse",
+            "0",
+            "-framerate",
+            str(mix.fps),
+            "-video_size",
+            f"{mix.width}x{mix.height}",
+            "-i",
+            environ["DISPLAY"],
+        )
         hear = ("-f", "pulse", "-i", f"{SINK}.monitor")
         files = ("-f", "hls", "-hls_time", str(SEGMENT_SECONDS), "-hls_list_size", "0", str(self._folder / "mix.m3u8"))
         await self._run(
@@ -107,7 +118,7 @@ class OnScreen:
         before = set(meter.processes())
         playwright = await self._stack.enter_async_context(async_playwright())
         size = f"--window-size={self._mix.width},{self._mix.height}"
-        arguments = [*ARGUMENTS, "--kiosk", "--window-position=0,0", size]
+        arguments = [*ARGUMENTS, "--window-position=0,0", size]
         browser = await playwright.chromium.launch(
             executable_path=command, headless=False, args=arguments, env={**os.environ, **environ}, ignore_default_args=["--mute-audio"]
         )
@@ -117,6 +128,12 @@ class OnScreen:
         drivers = {pid for pid, stat in now.items() if stat.parent == os.getpid() and pid not in before}
         self._pids += [pid for pid, stat in now.items() if stat.parent in drivers]
         page = self._page = await browser.new_page(no_viewport=True)
+
+        # Kiosk mode is for the first window, which Playwright does not let come.
+        devtools = await browser.new_browser_cdp_session()
+        (target,) = [t for t in (await devtools.send("Target.getTargets"))["targetInfos"] if t["type"] == "page"]
+        window = (await devtools.send("Browser.getWindowForTarget", {"targetId": target["targetId"]}))["windowId"]
+        await devtools.send("Browser.setWindowBounds", {"windowId": window, "bounds": {"windowState": "fullscreen"}})
 
         async def serve(route: Route) -> None:
             await route.fulfill(path=PAGE, content_type="text/html")
