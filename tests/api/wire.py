@@ -99,7 +99,7 @@ def tc3(
     more: Mapping[str, str] | None = None,
     version: str = VERSION,
 ) -> bytes:
-    """A request with signature v3. ``signs``: values of further signed headers as the client signs them; ``more``: headers that are sent."""
+    """A request with signature v3. ``signs``: values of further signed headers as the client signs them; ``more``: headers to send."""
     post = method == "POST"
     query = "" if post else "&".join(f"{name}={style.escape(value)}" for name, value in flat(body, style.true))
     payload = json.dumps(body).encode() if post else b""
