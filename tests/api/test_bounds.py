@@ -48,7 +48,7 @@ PLACES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
 }
 MARK_TYPES = {"WaterMarkChar": 1, "WaterMarkTimestamp": 2}
 WRONG_TYPES: dict[str, list[Any]] = {
-    "integer": ["1", "x", 1.5, 1.0, True, [1], {"a": 1}],
+    "integer": ["1", 1.5, 1.0, True, [1], {"a": 1}],
     "string": [5, True, ["a"], {"a": "b"}],
     "boolean": [1, "true", [True]],
     "object": ["x", 5, [1]],
@@ -98,7 +98,9 @@ def unfolded(value: Any) -> Any:
 def node_at(body: dict[str, Any], path: str, held: dict[str, Any]) -> dict[str, Any]:
     """The object at ``path``, made with ``held`` in it."""
     node: Any = body
-    steps = path.split(".") if path else []
+    if not path:
+        return body
+    steps = path.split(".")
     for step, after in zip(steps, [*steps[1:], ""], strict=True):
         fresh: Any = [{}] if after == "0" else copy.deepcopy(held) if not after else {}
         node = node[0] if step == "0" else node.setdefault(step, fresh)
@@ -114,6 +116,7 @@ class Bench:
     def __init__(self, api: Running, wire: Wire) -> None:
         self.tasks, self.wire = api.tasks, wire
         self.task_id = ""
+        self.turns = 0
 
     async def start(self) -> None:
         created = await self.wire.send(tc3(self.wire.endpoint, CREATE, create_body()))
@@ -122,7 +125,7 @@ class Bench:
 
     def body(self, action: str, path: str, held: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """A right request, and the object in it."""
-        body = create_body() if action == CREATE else {"SdkAppId": APP, "TaskId": self.task_id}
+        body: dict[str, Any] = create_body() if action == CREATE else {"SdkAppId": APP, "TaskId": self.task_id}
         if "CloudVod" in path:
             body["StorageParams"] = {}
         if path.startswith("Mix"):
@@ -134,17 +137,20 @@ class Bench:
             body["MixLayoutParams"]["WaterMarkList"][0]["WaterMarkType"] = kind
         return body, node
 
-    async def codes(self, action: str, body: dict[str, Any], text_too: bool = True) -> list[str]:
-        """What answers it as JSON, as a query string and as a form."""
-        requests = [tc3(self.wire.endpoint, action, body)]
-        if text_too:
-            requests += [tc3(self.wire.endpoint, action, body, method="GET"), v1(self.wire.endpoint, action, body)]
-        found = []
-        for request in requests:
-            # Deletes nothing and fills nothing for the next one.
-            self.tasks.tasks = dict(self.kept)
-            found.append(await self.wire.code(request))
-        return found
+    async def as_json(self, action: str, body: dict[str, Any]) -> str:
+        """The code that answers it."""
+        return await self._ask(tc3(self.wire.endpoint, action, body))
+
+    async def as_text(self, action: str, body: dict[str, Any]) -> str:
+        """The same where all values are text: in turn a query string and a form."""
+        self.turns += 1
+        endpoint = self.wire.endpoint
+        return await self._ask(v1(endpoint, action, body) if self.turns % 2 else tc3(endpoint, action, body, method="GET"))
+
+    async def _ask(self, request: bytes) -> str:
+        # Nothing that this one deletes or starts counts for the next.
+        self.tasks.tasks = dict(self.kept)
+        return await self.wire.code(request)
 
 
 @pytest.fixture
@@ -164,10 +170,6 @@ def rows_of(model: str) -> list[dict[str, Any]]:
     return [row for row in ROWS if row["model"] == model]
 
 
-# A query longer than that has no place in a header.
-SHORT = 40_000
-
-
 @pytest.mark.parametrize("model", MODELS)
 async def test_ranges(bench: Bench, model: str) -> None:
     for row, action, path, held in on_the_way(rows_of(model)):
@@ -175,8 +177,9 @@ async def test_ranges(bench: Bench, model: str) -> None:
             for value in map(unfolded, values):
                 body, node = bench.body(action, path, held)
                 node[row["field"]] = value
-                text_too = bool(flat(value)) and len(str(value)) < SHORT
-                codes = await bench.codes(action, body, text_too)
+                codes = [await bench.as_json(action, body)]
+                if flat(value):
+                    codes.append(await bench.as_text(action, body))
                 assert set(codes) == {expected}, (path, row["field"], str(value)[:80], codes)
 
 
@@ -191,7 +194,7 @@ async def test_absent_fields_and_defaults(bench: Bench, model: str) -> None:
             elif path and not held and not node:
                 node["New"] = 1
             bench.tasks.modified.clear()
-            [code] = await bench.codes(action, body, text_too=False)
+            code = await bench.as_json(action, body)
             expected = row.get("absent", "FailedOperation.CRUnsupportMethod" if "CloudVod" in path else "")
             assert code == expected, (path, row["field"], code)
             if "default" in row:
@@ -206,11 +209,11 @@ async def test_wrong_types(bench: Bench, model: str) -> None:
         for value in WRONG_TYPES[row["type"]]:
             body, node = bench.body(action, path, held)
             node[name] = value
-            assert await bench.codes(action, body, text_too=False) == [expected], (path, name, value)
+            assert await bench.as_json(action, body) == expected, (path, name, value)
         for text in WRONG_TEXTS.get(row["type"], []):
             body, node = bench.body(action, path, held)
             node[name] = text
-            assert set(await bench.codes(action, body)) == {expected}, (path, name, text)
+            assert await bench.as_text(action, body) == expected, (path, name, text)
 
 
 @pytest.mark.parametrize("value", ["True", "true", "1", "False", "false", "0"])

@@ -6,7 +6,7 @@ import pytest
 
 from .calls import APP, OTHER_ID, OTHER_KEY, TASK, create_body
 from .conftest import Running
-from .wire import FORM, STYLES, Key, Style, Wire, http, tc3, v1
+from .wire import FORM, KEY, STYLES, Key, Style, Wire, http, tc3, v1
 
 DESCRIBE: dict[str, Any] = {"SdkAppId": APP, "TaskId": TASK}
 NESTED = create_body(
@@ -92,7 +92,7 @@ async def test_other_keys_and_clocks(wire: Wire, key: Key, method: str, expected
     ],
 )
 async def test_common_parameters_of_signature_v1(wire: Wire, common: dict[str, str], expected: str) -> None:
-    assert await wire.code(v1(wire.endpoint, "DescribeCloudRecording", DESCRIBE, **common)) == expected
+    assert await wire.code(v1(wire.endpoint, "DescribeCloudRecording", DESCRIBE, key=KEY, **common)) == expected
 
 
 async def test_signature_v1_is_hmac_sha1_unless_it_says_otherwise(wire: Wire) -> None:

@@ -138,7 +138,7 @@ def v1(
     text = f"{method}{endpoint}/?" + "&".join(f"{name}={value}" for name, value in sorted(pairs))
     how = "sha256" if digest == "HmacSHA256" else "sha1"
     proof = base64.b64encode(hmac.new(key.secret_key.encode(), text.encode(), how).digest()).decode()
-    encoded = "&".join(f"{name}={quote_plus(value)}" for name, value in [*pairs, ("Signature", proof)])
+    encoded = "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in [*pairs, ("Signature", proof)])
     if method == "GET":
         return http("GET", f"/?{encoded}", {"Host": endpoint, "Content-Type": FORM})
     return http(method, "/", {"Host": endpoint, "Content-Type": FORM}, encoded.encode())
