@@ -34,6 +34,14 @@ class TimedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._disarm()
 
+    def eof_received(self) -> bool | None:  # type: ignore[override] # as asyncio means it
+        """A client that has closed its half after a complete request still gets its answer, the connection's last."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body or self.scheme == "https":
+            return None
+        cycle.keep_alive = False
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
