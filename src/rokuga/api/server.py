@@ -148,6 +148,9 @@ async def listening(config: Config, app: Api) -> AsyncIterator[str]:
     settings.load()
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     listener = socket.create_server((server.host, server.port), family=family, backlog=BACKLOG)
+    # Connections inherit it. Header and body of an answer are written one after the other: with Nagle's algorithm the body would wait
+    # for the client's delayed acknowledgement, 40 ms. asyncio does this only for sockets that name their protocol.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     uvicorn_server = _Server(settings)
     running = asyncio.create_task(uvicorn_server.serve(sockets=[listener]), name="http server")
     try:
