@@ -128,6 +128,10 @@ async def test_temporary_credentials_are_refused(wire: Wire) -> None:
     assert await wire.code(sent) == "AuthFailure.TokenFailure"
 
 
+async def test_a_large_form(wire: Wire) -> None:
+    assert await wire.code(v1(wire.endpoint, "DescribeCloudRecording", {**DESCRIBE, "New": "é" * 50_000})) == "ResourceNotFound"
+
+
 async def test_neither_signature(wire: Wire) -> None:
     for request in (
         http("GET", "/?SdkAppId=1", {"Host": "x"}),

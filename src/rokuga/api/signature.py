@@ -155,8 +155,13 @@ def signing_key(secret: str, date: str, service: str) -> bytes:
     """The key derived for one day (yyyy-mm-dd, UTC) and service."""
     key = ("TC3" + secret).encode()
     for part in (date, service, "tc3_request"):
-        key = hmac.digest(key, part.encode("latin-1"), "sha256")
+        key = derive(key, part)
     return key
+
+
+def derive(key: bytes, part: str) -> bytes:
+    """The next key of the chain: of the day, of the service, of the request."""
+    return hmac.digest(key, part.encode("latin-1"), "sha256")
 
 
 def sign(key: bytes, timestamp: int, scope: str, canonical: str) -> str:
