@@ -13,6 +13,7 @@ from rokuga.folders import DataFolder
 
 from .calls import APP, OTHER_APP, OTHER_ID, OTHER_KEY, SECRET_ID, SECRET_KEY, USER_SIG_KEY
 from .memory import MemoryBucket, MemoryTasks
+from .wire import Wire
 
 
 @dataclass
@@ -41,3 +42,11 @@ async def api(config: Config, tmp_path: Path) -> AsyncIterator[Running]:
     tasks, bucket, data = MemoryTasks(), MemoryBucket(), DataFolder(tmp_path)
     async with listening(config, build_app(config, data, tasks, bucket.probe, rate=10000)) as url:
         yield Running(url, config, data, tasks, bucket)
+
+
+@pytest.fixture
+async def wire(api: Running) -> AsyncIterator[Wire]:
+    """A connection to ``api``."""
+    opened = await Wire.open(api.url)
+    yield opened
+    await opened.close()

@@ -26,6 +26,7 @@ class MemoryTasks:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
     expire_hours: int = 0
+    status: str = "InProgress"
 
     async def create(self, task: TaskInput, max_tasks: int, expire_hours: int) -> None:
         if len(self.tasks) >= max_tasks:
@@ -41,7 +42,7 @@ class MemoryTasks:
     async def describe(self, sdk_app_id: int, task_id: str) -> Description:
         await self._wait()
         task = self._task(sdk_app_id, task_id)
-        return Description(task.params.sdk_app_id, "InProgress", self.files)
+        return Description(task.params.sdk_app_id, self.status, self.files)
 
     async def modify(self, sdk_app_id: int, task_id: str, request_id: str, lists: Lists, layout: dict[str, Any]) -> None:
         await self._wait()

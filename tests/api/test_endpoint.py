@@ -1,6 +1,7 @@
 """The envelope: whatever comes in, and whatever happens behind it."""
 
 import asyncio
+import json
 import re
 import time
 from pathlib import Path
@@ -42,6 +43,47 @@ async def test_any_method_and_path_gets_the_envelope(api: Running, path: str) ->
             assert code(envelope(answer)) == expected
         head = await http.head(api.url + "/")
         assert (head.status_code, head.headers["content-type"]) == (200, "application/json")
+
+
+def header(length: int) -> bytes:
+    """A well-formed request whose header has so many bytes."""
+    frame = b"GET /?X= HTTP/1.1\r\nHost: x\r\n\r\n"
+    return frame.replace(b"X=", b"X=" + b"x" * (length - len(frame)))
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n", "AuthFailure.InvalidAuthorization"),
+        (b"GET http://a/x HTTP/1.1\r\nHost: http://a\r\n\r\n", "AuthFailure.InvalidAuthorization"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "AuthFailure.InvalidAuthorization"),
+        (b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "AuthFailure.InvalidAuthorization"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", "RequestSizeLimitExceeded"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", "RequestSizeLimitExceeded"),
+        (header(60_000), "AuthFailure.InvalidAuthorization"),
+        (header(400_000), "RequestSizeLimitExceeded"),
+        (b"GET / HTTP/1.1\r\n\r\n", "InvalidRequest"),
+        (b"nonsense\r\n\r\n", "InvalidRequest"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "InvalidRequest"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", "InvalidRequest"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "InvalidRequest"),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "UnsupportedProtocol"),
+    ],
+    ids=range(14),
+)
+async def test_all_that_comes_gets_the_envelope(api: Running, sent: bytes, expected: str, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(api.url).port)
+    writer.write(sent)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    # To CONNECT a 200 would be an open tunnel.
+    assert head.startswith("http/1.1 405 " if sent.startswith(b"CONNECT") else "http/1.1 200 ")
+    assert "\r\ncontent-type: application/json\r\n" in head
+    length = int(re.search(r"content-length: (\d+)", head)[1])  # type: ignore[index]
+    members = json.loads(await reader.readexactly(length))["Response"]
+    assert (members["Error"]["Code"], len(members["RequestId"])) == (expected, 36)
+    writer.transport.abort()
+    # Nor may it be an error of the server's.
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
 async def test_every_answer_has_an_id_of_its_own(api: Running) -> None:

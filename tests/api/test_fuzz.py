@@ -7,18 +7,22 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rokuga.api.server import Api, build_app
+from rokuga.api.signature_v1 import COMMON
 from rokuga.config import Config
 from rokuga.folders import DataFolder
 
 from .calls import APP, TASK, code, create_body, envelope, signed_headers
 from .memory import MemoryBucket, MemoryTasks
+from .wire import FORM, v1
 
 HOST = "127.0.0.1:1"
 ACTIONS = ["CreateCloudRecording", "DescribeCloudRecording", "ModifyCloudRecording", "DeleteCloudRecording"]
@@ -75,13 +79,25 @@ async def connected(app: Api) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def ask(app: Api, **request: Any) -> str:
-    """Send one request past the socket; the answer's code."""
+    """Send one request past the socket; the answer's code. Nothing may have failed inside, and no traceback be told."""
 
     async def send() -> str:
         async with connected(app) as http:
-            return code(envelope(await http.request(**request)))
+            answer = await http.request(**request)
+            assert b"Traceback" not in answer.content
+            return code(envelope(answer))
 
-    return asyncio.run(send())
+    with structlog.testing.capture_logs() as logs:
+        answered = asyncio.run(send())
+    assert [line for line in logs if line["log_level"] == "error"] == []
+    return answered
+
+
+def form_parts(request: bytes) -> tuple[str, str, bytes]:
+    """Method, target and body of a request's bytes."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    method, target, _ = head.decode().split("\r\n")[0].split(" ")
+    return method, target, body
 
 
 @FUZZ
@@ -119,6 +135,42 @@ def test_signed_queries_of_any_kind(app: Api, action: str, query: str) -> None:
     headers = signed_headers(HOST, action, b"", method="GET", query=sent, content_type="application/x-www-form-urlencoded")
     answered = ask(app, method="GET", url=f"/?{query}", headers=headers)
     assert answered.startswith(("InvalidParameter", "MissingParameter"))
+
+
+@FUZZ
+@given(
+    action=st.sampled_from(ACTIONS),
+    method=st.sampled_from(["POST", "GET"]),
+    digest=st.sampled_from(["HmacSHA1", "HmacSHA256"]),
+    fields=st.dictionaries(
+        st.one_of(
+            st.sampled_from(["SdkAppId", "TaskId", "RecordParams.RecordMode", "StorageParams", "A.0", "A.1.b", "."]), st.text(max_size=8)
+        ),
+        st.text(max_size=20),
+        max_size=4,
+    ),
+)
+def test_signed_forms_of_any_kind(app: Api, action: str, method: str, digest: str, fields: dict[str, str]) -> None:
+    sent = {name: value for name, value in fields.items() if name not in COMMON}
+    verb, target, body = form_parts(v1(HOST, action, sent, digest, method))
+    answered = ask(app, method=verb, url=target, content=body, headers={"Host": HOST, "Content-Type": FORM})
+    assert answered.startswith(("InvalidParameter", "MissingParameter", "ResourceNotFound")), answered
+
+
+@FUZZ
+@given(
+    method=st.sampled_from(["POST", "GET"]),
+    pairs=st.dictionaries(st.one_of(st.sampled_from(sorted(COMMON)), st.text(max_size=5)), st.text(max_size=12), max_size=9),
+    raw=st.binary(max_size=20),
+)
+def test_forms_of_any_kind(app: Api, method: str, pairs: dict[str, str], raw: bytes) -> None:
+    form = urlencode({"Signature": "x"} | pairs).encode() + raw
+    if method == "GET":
+        query = "".join(chr(byte) for byte in form if 33 <= byte <= 126 and byte != ord("#"))
+        answered = ask(app, method="GET", url=f"/?{query}", headers={"Host": HOST})
+    else:
+        answered = ask(app, method="POST", url="/", content=form, headers={"Host": HOST, "Content-Type": FORM})
+    assert answered.startswith(("AuthFailure", "InvalidParameter", "MissingParameter")), answered
 
 
 header_text = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import json
+import socket
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.trtc.v20190722 import models, trtc_client
 
+from rokuga.api.protocol import TimedProtocol
 from rokuga.api.server import build_app, listening, serve, url_of
 from rokuga.config import Config, Server
 from rokuga.errors import ConfigError
@@ -61,6 +63,19 @@ async def test_not_ready(config: Config, tmp_path: Path, monkeypatch: pytest.Mon
 )
 def test_url(server: Server, url: str) -> None:
     assert url_of(server, 9) == url
+
+
+async def test_answers_do_not_wait_for_acknowledgements(api: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    real = TimedProtocol.connection_made
+
+    def connection_made(self: TimedProtocol, transport: asyncio.Transport) -> None:
+        found.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        real(self, transport)
+
+    monkeypatch.setattr(TimedProtocol, "connection_made", connection_made)
+    await call(api.url, "DescribeCloudRecording", {"SdkAppId": APP, "TaskId": TASK})
+    assert found == [1]
 
 
 async def test_a_taken_port_is_an_error(api: Running) -> None:

@@ -1,18 +1,18 @@
 import pytest
 
-from rokuga.api.query import FIELDS_MAX, unflatten
+from rokuga.api.query import FIELDS_MAX, pairs_of, unflatten
 from rokuga.errors import ApiError
 
 
 def test_nested_objects_and_lists() -> None:
     query = "SdkAppId=1&RoomId=room+%C3%A9%201&R.A.0=a+b&R.A.1=&R.B.0.X=1&R.C.1=not+from+0&Empty="
-    assert unflatten(query) == {
+    assert unflatten(pairs_of(query)) == {
         "SdkAppId": "1",
         "RoomId": "room é 1",
         "R": {"A": ["a b", ""], "B": [{"X": "1"}], "C": {"1": "not from 0"}},
         "Empty": "",
     }
-    assert unflatten("") == {}
+    assert unflatten(pairs_of("")) == {}
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ def test_nested_objects_and_lists() -> None:
 )
 def test_what_says_nothing(query: str) -> None:
     with pytest.raises(ApiError) as caught:
-        unflatten(query)
+        unflatten(pairs_of(query))
     assert caught.value.code == "InvalidParameter"
 
 
 def test_depth_is_bounded() -> None:
-    node = unflatten("a." * 5000 + "a=1")
+    node = unflatten(pairs_of("a." * 5000 + "a=1"))
     depth = 0
     while isinstance(node := next(iter(node.values())), dict):
         depth += 1

@@ -23,16 +23,18 @@ REQUESTS = {
     "ModifyCloudRecording": models.ModifyCloudRecordingRequest,
     "DeleteCloudRecording": models.DeleteCloudRecordingRequest,
 }
-METHODS = pytest.mark.parametrize("method", ["POST", "GET"])
+TC3 = "TC3-HMAC-SHA256"
+METHODS = pytest.mark.parametrize("method", [f"{method} {sign}" for sign in (TC3, "HmacSHA1", "HmacSHA256") for method in ("POST", "GET")])
+"""how the SDK is told to send and to sign"""
 
 
 async def sdk(
-    api: Running, action: str, body: dict[str, Any], secret_id: str = SECRET_ID, key: str = SECRET_KEY, method: str = "POST"
+    api: Running, action: str, body: dict[str, Any], secret_id: str = SECRET_ID, key: str = SECRET_KEY, method: str = f"POST {TC3}"
 ) -> Any:
     """Call an action as a user would, in a thread: the SDK blocks."""
-    profile = ClientProfile(
-        httpProfile=HttpProfile(protocol="http", endpoint=api.url.removeprefix("http://"), reqMethod=method, reqTimeout=20)
-    )
+    verb, sign = method.split()
+    http = HttpProfile(protocol="http", endpoint=api.url.removeprefix("http://"), reqMethod=verb, reqTimeout=20)
+    profile = ClientProfile(signMethod=sign, httpProfile=http)
     client = trtc_client.TrtcClient(credential.Credential(secret_id, key), "ap-singapore", profile)
     request = REQUESTS[action]()
     request.from_json_string(json.dumps(body))
@@ -122,7 +124,8 @@ async def test_wrong_clock(api: Running, monkeypatch: pytest.MonkeyPatch, method
 
 
 async def test_temporary_credentials_are_refused_clearly(api: Running) -> None:
-    profile = ClientProfile(httpProfile=HttpProfile(protocol="http", endpoint=api.url.removeprefix("http://")))
+    http = HttpProfile(protocol="http", endpoint=api.url.removeprefix("http://"))
+    profile = ClientProfile(httpProfile=http, language="en-US")
     client = trtc_client.TrtcClient(credential.Credential(SECRET_ID, SECRET_KEY, "a-token"), "ap-singapore", profile)
     request = models.DescribeCloudRecordingRequest()
     request.from_json_string(json.dumps({"SdkAppId": APP, "TaskId": TASK}))

@@ -80,6 +80,26 @@ def test_known_answers(known: SignedRequest) -> None:
     assert verify(known, secret_of, NOW - 300) == "AKIDEXAMPLE"
 
 
+def test_known_steps() -> None:
+    """What the signatures above are made of."""
+    assert signature.payload_hash(request()) == "b70267e1231fd190359f3dbd09017e1ee25ef5656f12543b763ca387ea0298ad"
+    unsigned = signature.payload_hash(request(x_tc_content_sha256="UNSIGNED-PAYLOAD"))
+    assert unsigned == "438d4109ef0d676b8c2c7ed13cdfcb418e494d53b843d4634ce3b1085f07bb96"
+    values = {"content-type": "application/json", "host": HOST}
+    canonical = signature.canonical_request("POST", "", values, signature.payload_hash(request()))
+    assert hashlib.sha256(canonical.encode()).hexdigest() == "ddbd0d59a19d8827723a405eda229c84bee1bc7c5fa8fe5caff7b5039790afc8"
+
+
+def test_the_published_steps_of_the_key() -> None:
+    """Of the example whose secret is masked: from the day's key on."""
+    day = bytes.fromhex("da98fb70dcf6b112dc21038d1eeeb3a95c74b4dcb12c1131f864f6066bd02be0")
+    service = "8d70cbefb03939f929db64d32dc2ba89b1095620119fe3e050e2b18c5bd2752f"
+    assert signature.derive(day, "cvm").hex() == service
+    assert (
+        signature.derive(bytes.fromhex(service), "tc3_request").hex() == "b596b923aad85185e2d1f6659d2a062e0a86731226e021e61bfe06f7ed05f5af"
+    )
+
+
 JSON, UTF8 = "application/json", "application/json; charset=utf-8"
 
 

@@ -26,6 +26,7 @@ from rokuga.api.schema import (
 from rokuga.config import App, Config
 from rokuga.control.model import Params, StoreTarget, TaskInput
 from rokuga.errors import ApiError, Fault, StoreError
+from rokuga.words import Words
 
 PROBE_SECONDS = 2.5
 """a bucket that has not answered by then is the uploader's business"""
@@ -92,7 +93,7 @@ class Recording:
     async def create(self, request: CreateCloudRecording, call: Call) -> Answer:
         app = call.app(request.SdkAppId)
         if app is None:
-            raise invalid("SdkAppId", "is not an application of this SecretId", "InvalidParameter.SdkAppId")
+            raise invalid("SdkAppId", Words("is not an application of this SecretId"), "InvalidParameter.SdkAppId")
         rules.check_create(request)
         bucket = rules.bucket_of(request)
         check_tickets(request, app, clock.utc_ns() / 1e9)
@@ -114,10 +115,10 @@ class Recording:
     async def modify(self, request: ModifyCloudRecording, call: Call) -> Answer:
         rules.check_modify(request)
         check_task(request.SdkAppId, request.TaskId, call)
-        if request.SubscribeStreamUserIds is None:
-            # Each call overwrites everything; a caller who thinks of it as a merge loses the lists here.
-            logger.warning("modify without SubscribeStreamUserIds resets the lists to everybody", task_id=request.TaskId)
-        layout = _plain(request.MixLayoutParams)
+        # Each call overwrites everything; a caller who thinks of it as a merge loses here what it leaves out.
+        if left_out := [name for name in ("SubscribeStreamUserIds", "MixLayoutParams") if getattr(request, name) is None]:
+            logger.warning("modify resets what it leaves out to its default", task_id=request.TaskId, fields=left_out)
+        layout = rules.layout_of(request.MixLayoutParams, request.MixWatermark)
         lists = rules.lists_of(request.SubscribeStreamUserIds)
         await self._tasks.modify(request.SdkAppId, request.TaskId, call.request_id, lists, layout)
         return {"TaskId": request.TaskId}
@@ -146,7 +147,7 @@ class Recording:
                 max_streams=app.max_streams_per_task,
                 segment_seconds=self._config.recorder.segment_seconds,
                 lists=rules.lists_of(params.SubscribeStreamUserIds),
-                layout=_plain(request.MixLayoutParams) if mixed else {},
+                layout=rules.layout_of(request.MixLayoutParams, request.MixWatermark) if mixed else {},
                 transcode=_plain(request.MixTranscodeParams) if mixed else {},
             ),
             target=StoreTarget(
@@ -172,7 +173,11 @@ class Recording:
             if error.refused:
                 raise ApiError(
                     "FailedOperation",
-                    f"{error.code}: {error.message} (the object store's answer to a test write; check StorageParams.CloudStorage)",
+                    Words(
+                        "{code}: {message} (the object store's answer to a test write; check StorageParams.CloudStorage)",
+                        code=error.code,
+                        message=error.message,
+                    ),
                     Fault.DESTINATION,
                 ) from None
             logger.warning("bucket failed the probe; recording starts", task_id=task.task_id, bucket=task.target.bucket, code=error.code)
@@ -194,20 +199,19 @@ def check_tickets(request: CreateCloudRecording, app: App, now: float) -> None:
     try:
         usersig.verify(request.UserSig, app.sdk_app_id, request.UserId, key, now)
     except usersig.TicketError as error:
-        raise invalid("UserSig", f"is not valid for this UserId: {error}. Make a new one", "InvalidParameter.UserSig") from None
+        what = Words("is not valid for this UserId: {why}. Make a new one", why=error.why)
+        raise invalid("UserSig", what, "InvalidParameter.UserSig") from None
     if not app.private_map_key:
         return
     if not request.PrivateMapKey:
-        what = "The request is missing a required parameter `PrivateMapKey`: this application demands room permissions."
+        what = Words("The request is missing a required parameter `PrivateMapKey`: this application demands room permissions.")
         raise ApiError("MissingParameter", what)
     try:
         usersig.verify_room_key(request.PrivateMapKey, app.sdk_app_id, request.UserId, key, now, request.RoomId, request.RoomIdType)
     except usersig.TicketError as error:
-        raise invalid("PrivateMapKey", f"is not valid for this room: {error}. Make a new one") from None
+        raise invalid("PrivateMapKey", Words("is not valid for this room: {why}. Make a new one", why=error.why)) from None
 
 
 def not_found() -> ApiError:
-    return ApiError(
-        "ResourceNotFound",
-        "There is no such running task for this SdkAppId: it never existed, has ended, or its ResourceExpiredHour is over.",
-    )
+    what = Words("There is no such running task for this SdkAppId: it never existed, has ended, or its ResourceExpiredHour is over.")
+    return ApiError("ResourceNotFound", what)

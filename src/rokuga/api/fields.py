@@ -1,15 +1,17 @@
 """Kinds of request fields: types, ranges and character sets, each with its own words for what is wrong.
 
-A validator raises ``PydanticCustomError`` of one of these types, which `rokuga.api.problems` maps to TRTC codes:
-``type``, ``range``, ``format``, ``missing_value``. With the validation context ``{"text": True}`` (parameters of a query string) numbers
+A validator raises `wrong` of one of these kinds, which `rokuga.api.problems` maps to TRTC codes: ``type``, ``range``, ``format``,
+``missing_value``. With the validation context ``{"text": True}`` (parameters of a query string) numbers
 and booleans come as text.
 """
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
+
+from rokuga.words import Words
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -25,6 +27,11 @@ COLOUR = r"(?:#|0x)[0-9A-Fa-f]{6}"
 IMAGE_URL = r"https?://[A-Za-z0-9\-._~:/?#\[\]@!&()*+,%=]+?\.(?:[jJ][pP][eE]?[gG]|[pP][nN][gG])(?:\?[A-Za-z0-9\-._~:/?#\[\]@!&()*+,%=]*)?"
 
 
+def wrong(kind: Literal["type", "range", "format", "missing_value"], template: str, **values: object) -> PydanticCustomError:
+    """What a validator raises; the words continue the sentence "The parameter `X` …"."""
+    return PydanticCustomError(kind, "{what}", {"what": Words(template, **values)})
+
+
 def _text_mode(info: ValidationInfo) -> bool:
     return bool(info.context and info.context.get("text"))
 
@@ -34,11 +41,11 @@ def _integer(value: Any, info: ValidationInfo) -> int:
         return value
     if _text_mode(info) and isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
-    raise PydanticCustomError("type", "must be an integer")
+    raise wrong("type", "must be an integer")
 
 
 def _shown(number: int) -> str:
-    return str(number) if abs(number) < 10**20 else "a far larger number"
+    return str(number) if abs(number) < 10**20 else Words("a far larger number")
 
 
 def span(low: int, high: int) -> BeforeValidator:
@@ -47,8 +54,7 @@ def span(low: int, high: int) -> BeforeValidator:
     def check(value: Any, info: ValidationInfo) -> int:
         number = _integer(value, info)
         if not low <= number <= high:
-            words = {"low": str(low), "high": str(high), "got": _shown(number)}
-            raise PydanticCustomError("range", "must be from {low} to {high}, not {got}", words)
+            raise wrong("range", "must be from {low} to {high}, not {got}", low=low, high=high, got=_shown(number))
         return number
 
     return BeforeValidator(check)
@@ -60,8 +66,7 @@ def one_of(*values: int) -> BeforeValidator:
     def check(value: Any, info: ValidationInfo) -> int:
         number = _integer(value, info)
         if number not in values:
-            words = {"values": ", ".join(map(str, values)), "got": _shown(number)}
-            raise PydanticCustomError("range", "must be one of {values}, not {got}", words)
+            raise wrong("range", "must be one of {values}, not {got}", values=", ".join(map(str, values)), got=_shown(number))
         return number
 
     return BeforeValidator(check)
@@ -72,7 +77,7 @@ def _boolean(value: Any, info: ValidationInfo) -> bool:
         return value
     if _text_mode(info) and isinstance(value, str) and value.lower() in _BOOLEANS:
         return _BOOLEANS[value.lower()]
-    raise PydanticCustomError("type", "must be true or false")
+    raise wrong("type", "must be true or false")
 
 
 boolean = BeforeValidator(_boolean)
@@ -86,11 +91,11 @@ def text(most: int, pattern: str = r"(?s:.*)", words: str = "", empty: bool = Fa
         if not value:
             if empty:
                 return value
-            raise PydanticCustomError("missing_value", "must not be empty")
+            raise wrong("missing_value", "must not be empty")
         if len(value.encode()) > most:
-            raise PydanticCustomError("range", "must have at most {most} bytes", {"most": str(most)})
+            raise wrong("range", "must have at most {most} bytes", most=most)
         if not compiled.fullmatch(value):
-            raise PydanticCustomError("format", "must be {words}", {"words": words})
+            raise wrong("format", "must be {words}", words=words)
         return value
 
     return AfterValidator(check)
@@ -99,7 +104,7 @@ def text(most: int, pattern: str = r"(?s:.*)", words: str = "", empty: bool = Fa
 def _string(value: Any) -> Any:
     if isinstance(value, str):
         return value
-    raise PydanticCustomError("type", "must be a string")
+    raise wrong("type", "must be a string")
 
 
 string = BeforeValidator(_string)
@@ -110,7 +115,7 @@ def at_most(count: int) -> AfterValidator:
 
     def check(value: list[Any]) -> list[Any]:
         if len(value) > count:
-            raise PydanticCustomError("range", "must have at most {most} entries, not {got}", {"most": str(count), "got": str(len(value))})
+            raise wrong("range", "must have at most {most} entries, not {got}", most=count, got=len(value))
         return value
 
     return AfterValidator(check)

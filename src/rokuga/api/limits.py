@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rokuga.errors import ApiError
+from rokuga.words import Words
 
 RATE = 20.0
 """requests a second per API and SecretId (TRTC's documented limit)"""
@@ -39,6 +40,10 @@ class RateLimit:
         if not bucket.take(now):
             raise ApiError(
                 "RequestLimitExceeded",
-                f"Your current requests exceed the frequency limit `{self.rate:g}` for a second of {action}. "
-                "Please reduce the frequency of calls.",
+                Words(
+                    "Your current requests exceed the frequency limit `{rate}` for a second of {action}. "
+                    "Please reduce the frequency of calls.",
+                    rate=f"{self.rate:g}",
+                    action=action,
+                ),
             )

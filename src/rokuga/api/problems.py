@@ -10,14 +10,15 @@ from pydantic_core import from_json
 
 from rokuga.api.schema import Part
 from rokuga.errors import ApiError
+from rokuga.words import Words
 
 MISSING = frozenset(
     """
     AccessKey Bucket CloudStorage RecordMode RecordParams Region RoomId SdkAppId SecretKey
-    StorageParams StreamType TaskId UserId UserSig Vendor
+    StorageParams TaskId UserId UserSig Vendor
     """.split()  # noqa: SIM905 - readable as the documentation's list
 )
-"""Fields that have a code of their own when they are missing."""
+"""Fields that have a code of their own when they are missing. TRTC's list has StreamType too, which has a default."""
 OWN_CODE = frozenset(["RoomId", "SdkAppId", "TaskId", "UserId", "UserSig"])
 """Fields of the request itself whose wrong values have a code of their own."""
 NULLS_DEPTH = 64
@@ -30,12 +31,12 @@ def missing(path: str) -> ApiError:
     """The error for a required field that is absent or empty; ``path`` is dotted, as in ``RecordParams.RecordMode``."""
     name = path.rsplit(".", 1)[-1]
     code = f"MissingParameter.{name}" if name in MISSING else "MissingParameter"
-    return ApiError(code, f"The request is missing a required parameter `{path}`. Add it.")
+    return ApiError(code, Words("The request is missing a required parameter `{path}`. Add it.", path=path))
 
 
 def invalid(path: str, what: str, code: str = "InvalidParameter") -> ApiError:
     """The error for a wrong value: ``what`` continues the sentence "The parameter `X` …"."""
-    return ApiError(code, f"The parameter `{path}` {what}.")
+    return ApiError(code, Words("The parameter `{path}` {what}.", path=path, what=what))
 
 
 def out_of_range(path: str, what: str) -> ApiError:
@@ -49,9 +50,9 @@ def parse_json(body: bytes) -> dict[str, Any]:
     try:
         data = from_json(body, allow_inf_nan=False)
     except ValueError:
-        raise ApiError("InvalidParameter", "The body is not valid JSON in UTF-8. Send one JSON object.") from None
+        raise ApiError("InvalidParameter", Words("The body is not valid JSON in UTF-8. Send one JSON object.")) from None
     if not isinstance(data, dict):
-        raise ApiError("InvalidParameter", "The body is JSON, but not an object. Send one JSON object.")
+        raise ApiError("InvalidParameter", Words("The body is JSON, but not an object. Send one JSON object."))
     return data
 
 
@@ -65,7 +66,7 @@ def parse(model: type[P], data: dict[str, Any], as_text: bool = False) -> P:
     except ValidationError as error:
         # Only the first problem: the envelope carries one code.
         first = error.errors(include_url=False, include_input=False)[0]
-        raise _translate(first["type"], first["loc"], first["msg"]) from None
+        raise _translate(first["type"], first["loc"], first.get("ctx", {}).get("what", first["msg"])) from None
 
 
 def without_nulls(value: Any, depth: int = NULLS_DEPTH) -> Any:
@@ -88,9 +89,9 @@ def _translate(kind: str, location: tuple[int | str, ...], words: str) -> ApiErr
         code = "InvalidParameter.BackgroundImageUrl"
     match kind:
         case "model_type":
-            words = "must be an object"
+            words = Words("must be an object")
         case "list_type":
-            words = "must be a list"
+            words = Words("must be a list")
         case "string_unicode":
-            words = "must be valid Unicode text"
+            words = Words("must be valid Unicode text")
     return invalid(path, words, code)

@@ -1,22 +1,30 @@
-"""The parameters of a GET request: nested objects flattened with dots and list indices, as in ``RecordParams.RecordMode=1&UserIds.0=a``."""
+"""The parameters of a query string or a form body: nested objects flattened with dots and indices, as in ``RecordParams.RecordMode=1``."""
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
 from rokuga.errors import ApiError
+from rokuga.words import Words
 
 FIELDS_MAX = 2000
 DEPTH_MAX = 8
 
 
-def unflatten(query: str) -> dict[str, Any]:
-    """The nested object that a query string says; all values are strings. Raises ApiError InvalidParameter."""
+def pairs_of(text: str) -> list[tuple[str, str]]:
+    """The names and values of a query string or form body, decoded, in their order; each name once. Raises ApiError InvalidParameter."""
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
     except ValueError:
-        raise ApiError(
-            "InvalidParameter", f"The query string must be UTF-8, percent-encoded, of at most {FIELDS_MAX} parameters."
-        ) from None
+        what = Words("The parameters must be UTF-8, percent-encoded, {most} at most.", most=FIELDS_MAX)
+        raise ApiError("InvalidParameter", what) from None
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ApiError("InvalidParameter", Words("A parameter is given twice. Send each one once."))
+    return pairs
+
+
+def unflatten(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The nested object that parameters say; all values are strings. Raises ApiError InvalidParameter."""
     tree: dict[str, Any] = {}
     for name, value in pairs:
         *parents, last = name.split(".", DEPTH_MAX)
@@ -24,11 +32,15 @@ def unflatten(query: str) -> dict[str, Any]:
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise ApiError("InvalidParameter", "A parameter of the query string is both a value and an object.")
+                raise _both()
         if last in node:
-            raise ApiError("InvalidParameter", "A parameter of the query string is given twice.")
+            raise _both()
         node[last] = value
     return {name: _lists(value) for name, value in tree.items()}
+
+
+def _both() -> ApiError:
+    return ApiError("InvalidParameter", Words("A parameter is both a value and an object. Send one of the two."))
 
 
 def _lists(value: Any) -> Any:

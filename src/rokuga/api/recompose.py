@@ -26,5 +26,5 @@ def changes(text: bytes) -> dict[str, Any]:
     if asked.MixTranscodeParams:
         found["transcode"] = plain(asked.MixTranscodeParams)
     if asked.MixLayoutParams:
-        found["layout"] = plain(asked.MixLayoutParams)
+        found["layout"] = rules.layout_of(asked.MixLayoutParams)
     return found

@@ -13,22 +13,26 @@ from pydantic import BaseModel, ConfigDict
 
 from rokuga.api import fields
 from rokuga.api.fields import at_most, boolean, one_of, span, string, text
+from rokuga.words import Words
 
 ANY = 2**63 - 1
 ENTRY_BYTES = 256
 """of a user id in a list: publishers' ids are the media server's, which allows more than TRTC does"""
 
 Flag = Annotated[bool, boolean]
-BotId = Annotated[str, text(32, fields.USER_ID, "letters, digits, `_` and `-`"), string]
+NAME_WORDS = Words("letters, digits, `_` and `-`")
+FONT_WORDS = Words("`Tencent` or `SourceHanSans`")
+BotId = Annotated[str, text(32, fields.USER_ID, NAME_WORDS), string]
+FontName = Annotated[str, text(32, "Tencent|SourceHanSans", FONT_WORDS, empty=True), string]
 Entries = Annotated[list[Annotated[str, text(ENTRY_BYTES), string]], at_most(32)]
 Free = Annotated[str, text(1024, empty=True), string]
-Colour = Annotated[str, text(8, fields.COLOUR, "a colour as #RRGGBB", empty=True), string]
+Colour = Annotated[str, text(8, fields.COLOUR, Words("a colour as #RRGGBB"), empty=True), string]
 ImageUrl = Annotated[
     str,
     text(
         2048,
         fields.IMAGE_URL,
-        "an http(s) URL whose path ends in .jpg, .jpeg or .png, of the characters a-zA-Z0-9-._~:/?#[]@!&()*+,%=",
+        Words("an http(s) URL whose path ends in .jpg, .jpeg or .png, of the characters a-zA-Z0-9-._~:/?#[]@!&()*+,%="),
         empty=True,
     ),
     string,
@@ -69,11 +73,11 @@ class Recording(Part):
 class Bucket(Part):
     Vendor: Annotated[int, one_of(0, 1)]
     # Region and Bucket become parts of a host name and of a path: nothing but names may pass.
-    Region: Annotated[str, text(64, fields.REGION, "letters, digits and `-`"), string]
-    Bucket: Annotated[str, text(255, fields.BUCKET, "letters, digits, `-`, `_` and single dots, a letter or digit first"), string]
-    AccessKey: Annotated[str, text(1024, fields.VISIBLE, "visible ASCII characters"), string]
-    SecretKey: Annotated[str, text(1024, fields.VISIBLE, "visible ASCII characters"), string]
-    FileNamePrefix: Annotated[list[Annotated[str, text(255, fields.NAME_PART, "letters, digits, `_` and `-`"), string]], at_most(32)] = []
+    Region: Annotated[str, text(64, fields.REGION, Words("letters, digits and `-`")), string]
+    Bucket: Annotated[str, text(255, fields.BUCKET, Words("letters, digits, `-`, `_` and single dots, a letter or digit first")), string]
+    AccessKey: Annotated[str, text(1024, fields.VISIBLE, Words("visible ASCII characters")), string]
+    SecretKey: Annotated[str, text(1024, fields.VISIBLE, Words("visible ASCII characters")), string]
+    FileNamePrefix: Annotated[list[Annotated[str, text(255, fields.NAME_PART, NAME_WORDS), string]], at_most(32)] = []
 
 
 class Vod(Part):
@@ -85,7 +89,7 @@ class Vod(Part):
     SessionContext: Free = ""
     SourceContext: Free = ""
     MediaType: Annotated[int, one_of(0, 1, 2, 3, 4)] = 0
-    UserDefineRecordId: Annotated[str, text(64, fields.NAME_PART, "letters, digits, `_` and `-`", empty=True), string] = ""
+    UserDefineRecordId: Annotated[str, text(64, fields.NAME_PART, NAME_WORDS, empty=True), string] = ""
 
 
 class VodStorage(Part):
@@ -146,13 +150,23 @@ class TextMark(Part):
     FontSize: Annotated[int, span(1, 1920)] = 14
     FontColor: Colour = ""
     BackGroundColor: Colour = ""
-    Font: Annotated[str, text(32, "Tencent|SourceHanSans", "`Tencent` or `SourceHanSans`", empty=True), string] = "Tencent"
+    Font: FontName = "Tencent"
 
 
 class TimeMark(Part):
     Pos: Annotated[int, span(0, 6)]
     TimeZone: Annotated[int, span(-12, 14)] = 8
-    Font: Annotated[str, text(32, "Tencent|SourceHanSans", "`Tencent` or `SourceHanSans`", empty=True), string] = "Tencent"
+    Font: FontName = "Tencent"
+
+
+class GuideMark(Part):
+    """An entry of ``MixWatermark``: how TRTC's guide to on-cloud recording names an image watermark, whose API names it otherwise."""
+
+    url: Annotated[ImageUrl, text(2048)]
+    Top: MarkPixels
+    Left: MarkPixels
+    Width: MarkPixels
+    Height: MarkPixels
 
 
 class WaterMark(Part):
@@ -160,6 +174,9 @@ class WaterMark(Part):
     WaterMarkImage: ImageMark | None = None
     WaterMarkChar: TextMark | None = None
     WaterMarkTimestamp: TimeMark | None = None
+
+
+GuideMarks = Annotated[list[GuideMark], at_most(25)]
 
 
 class Layout(Part):
@@ -176,6 +193,7 @@ class Layout(Part):
     RenderMode: Rendering = 1
     MaxResolutionUserAlign: Annotated[int, one_of(0, 1)] = 0
     PureAudioDisableLayout: Flag = False
+    MixWatermark: GuideMarks = []
 
 
 class CreateCloudRecording(Part):
@@ -191,6 +209,7 @@ class CreateCloudRecording(Part):
     MixLayoutParams: Layout | None = None
     ResourceExpiredHour: Annotated[int, span(6, 720)] = 72
     PrivateMapKey: Annotated[str, text(16384, empty=True), string] = ""
+    MixWatermark: GuideMarks = []
 
 
 class DescribeCloudRecording(Part):
@@ -204,6 +223,7 @@ class ModifyCloudRecording(Part):
     TaskId: TaskName
     MixLayoutParams: Layout | None = None
     SubscribeStreamUserIds: StreamLists | None = None
+    MixWatermark: GuideMarks = []
 
 
 class DeleteCloudRecording(Part):

@@ -20,7 +20,7 @@ from rokuga.api.limits import RATE
 from rokuga.api.media import Media, media_key
 from rokuga.api.metrics import Metrics
 from rokuga.api.ports import Probe, Ready, Tasks, always_ready
-from rokuga.api.protocol import TimedProtocol
+from rokuga.api.protocol import HEADER_BYTES, TimedProtocol
 from rokuga.config import Config, Server
 from rokuga.folders import DataFolder
 
@@ -35,6 +35,11 @@ BACKLOG = 1024
 logger = structlog.get_logger(__name__)
 
 
+def is_page(method: str, path: str) -> bool:
+    """Whether a request is for what is served beside the API."""
+    return (method in ("GET", "HEAD") and path in PAGES) or (method in ("GET", "HEAD", "OPTIONS") and path.startswith(MEDIA))
+
+
 class Api:
     """The ASGI application."""
 
@@ -45,9 +50,7 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"unsupported ASGI scope {scope['type']}")
-        path = scope["path"]
-        app = self._pages if path in PAGES or path.startswith(MEDIA) else self._endpoint
-        await app(scope, receive, send)
+        await (self._pages if is_page(scope["method"], scope["path"]) else self._endpoint)(scope, receive, send)
 
 
 def build_app(config: Config, data: DataFolder, tasks: Tasks, probe: Probe, ready: Ready = always_ready, rate: float = RATE) -> Api:
@@ -136,6 +139,7 @@ async def listening(config: Config, app: Api) -> AsyncIterator[str]:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_certfile=server.tls_cert or None,
@@ -144,6 +148,9 @@ async def listening(config: Config, app: Api) -> AsyncIterator[str]:
     settings.load()
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     listener = socket.create_server((server.host, server.port), family=family, backlog=BACKLOG)
+    # Connections inherit it. Header and body of an answer are written one after the other: with Nagle's algorithm the body would wait
+    # for the client's delayed acknowledgement, 40 ms. asyncio does this only for sockets that name their protocol.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     uvicorn_server = _Server(settings)
     running = asyncio.create_task(uvicorn_server.serve(sockets=[listener]), name="http server")
     try:

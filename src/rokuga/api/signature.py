@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rokuga.errors import ApiError
+from rokuga.words import Words
 
 ALGORITHM = "TC3-HMAC-SHA256"
 TOLERANCE = 300
@@ -55,31 +56,32 @@ def verify(request: SignedRequest, secret_of: Callable[[str], str | None], now: 
     """
     headers = request.headers
     if headers.get("x-tc-token"):
-        raise ApiError(
-            "AuthFailure.TokenFailure",
-            "This server issues no temporary credentials: sign with a permanent SecretId and send no X-TC-Token.",
-        )
+        raise token_failure()
     authorization = _AUTHORIZATION.fullmatch(headers.get("authorization", "").strip())
     credential = _CREDENTIAL.fullmatch(authorization["credential"]) if authorization else None
     if authorization is None or credential is None:
         raise ApiError(
             "AuthFailure.InvalidAuthorization",
-            "The Authorization header must read `TC3-HMAC-SHA256 Credential=<SecretId>/<yyyy-mm-dd>/<service>/tc3_request, "
-            "SignedHeaders=content-type;host, Signature=<64 hex digits>`.",
+            Words(
+                "The Authorization header must read `{form}`.",
+                form="TC3-HMAC-SHA256 Credential=<SecretId>/<yyyy-mm-dd>/<service>/tc3_request, "
+                "SignedHeaders=content-type;host, Signature=<64 hex digits>",
+            ),
         )
     names = authorization["headers"].lower().split(";")
     if not {"content-type", "host"} <= set(names) or len(names) > SIGNED_HEADERS_MAX or len(set(names)) != len(names):
-        raise ApiError("AuthFailure.InvalidAuthorization", "SignedHeaders must name `content-type` and `host`, each header once.")
+        raise ApiError("AuthFailure.InvalidAuthorization", Words("SignedHeaders must name `content-type` and `host`, each header once."))
     if absent := [name for name in names if name not in headers]:
-        raise ApiError("AuthFailure.InvalidAuthorization", f"SignedHeaders names headers that were not sent: {', '.join(absent)[:200]}.")
-    secret = secret_of(credential["secret_id"])
-    if secret is None:
-        raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId is not found, please ensure that your SecretId is correct.")
-    timestamp = _timestamp(headers, now)
+        what = Words("SignedHeaders names headers that were not sent: {names}.", names=", ".join(absent)[:200])
+        raise ApiError("AuthFailure.InvalidAuthorization", what)
+    secret = secret_for(credential["secret_id"], secret_of)
+    sent = headers.get("x-tc-timestamp", "").strip()
+    if not sent:
+        raise missing_header("Timestamp")
+    timestamp = check_clock(sent, now, "X-TC-Timestamp")
     if credential["date"] != _date(timestamp):
-        raise ApiError(
-            "AuthFailure.SignatureFailure", f"The date in Credential must be the UTC date of X-TC-Timestamp, which is {_date(timestamp)}."
-        )
+        what = Words("The date in Credential must be the UTC date of X-TC-Timestamp, which is {date}.", date=_date(timestamp))
+        raise ApiError("AuthFailure.SignatureFailure", what)
     scope = f"{credential['date']}/{credential['service']}/tc3_request"
     key = signing_key(secret, credential["date"], credential["service"])
     given = authorization["signature"].lower()
@@ -88,10 +90,48 @@ def verify(request: SignedRequest, secret_of: Callable[[str], str | None], now: 
         canonical = canonical_request(request.method, request.query, values, payload)
         if hmac.compare_digest(given, sign(key, timestamp, scope, canonical)):
             return credential["secret_id"]
-    raise ApiError(
-        "AuthFailure.SignatureFailure",
-        "The provided credentials could not be validated. Please check your signature is correct.",
-    )
+    raise signature_failure()
+
+
+def secret_for(secret_id: str, secret_of: Callable[[str], str | None]) -> str:
+    """Raises ApiError AuthFailure.SecretIdNotFound."""
+    secret = secret_of(secret_id)
+    if secret is None:
+        raise ApiError("AuthFailure.SecretIdNotFound", Words("The SecretId is not found, please ensure that your SecretId is correct."))
+    return secret
+
+
+def check_clock(sent: str, now: float, name: str) -> int:
+    """A request's timestamp, called ``name``. Raises ApiError InvalidParameter, AuthFailure.SignatureExpire."""
+    if not _SECONDS.fullmatch(sent):
+        raise ApiError("InvalidParameter", Words("{name} must be the current time in whole seconds since 1970, UTC.", name=name))
+    timestamp = int(sent)
+    if abs(now - timestamp) > TOLERANCE:
+        what = Words(
+            "{name} {sent} differs from the server's time {now} by over {most} seconds: set the caller's clock.",
+            name=name,
+            sent=timestamp,
+            now=int(now),
+            most=TOLERANCE,
+        )
+        raise ApiError("AuthFailure.SignatureExpire", what)
+    return timestamp
+
+
+def missing_header(name: str) -> ApiError:
+    """The error for a common parameter that signature v3 wants in a header."""
+    what = Words("The request is missing a required parameter `{name}`: send the header X-TC-{name}.", name=name)
+    return ApiError("MissingParameter", what)
+
+
+def signature_failure() -> ApiError:
+    what = Words("The provided credentials could not be validated. Please check your signature is correct.")
+    return ApiError("AuthFailure.SignatureFailure", what)
+
+
+def token_failure() -> ApiError:
+    what = Words("This server issues no temporary credentials: sign with a permanent SecretId and send no X-TC-Token or Token.")
+    return ApiError("AuthFailure.TokenFailure", what)
 
 
 def payload_hash(request: SignedRequest) -> str:
@@ -115,8 +155,13 @@ def signing_key(secret: str, date: str, service: str) -> bytes:
     """The key derived for one day (yyyy-mm-dd, UTC) and service."""
     key = ("TC3" + secret).encode()
     for part in (date, service, "tc3_request"):
-        key = hmac.digest(key, part.encode("latin-1"), "sha256")
+        key = derive(key, part)
     return key
+
+
+def derive(key: bytes, part: str) -> bytes:
+    """The next key of the chain: of the day, of the service, of the request."""
+    return hmac.digest(key, part.encode("latin-1"), "sha256")
 
 
 def sign(key: bytes, timestamp: int, scope: str, canonical: str) -> str:
@@ -124,20 +169,6 @@ def sign(key: bytes, timestamp: int, scope: str, canonical: str) -> str:
     hashed = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
     text = f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashed}"
     return hmac.digest(key, text.encode("latin-1"), "sha256").hex()
-
-
-def _timestamp(headers: Mapping[str, str], now: float) -> int:
-    text = headers.get("x-tc-timestamp", "").strip()
-    if not text:
-        raise ApiError("MissingParameter", "The request is missing a required parameter `Timestamp`: send the header X-TC-Timestamp.")
-    if not _SECONDS.fullmatch(text):
-        raise ApiError("InvalidParameter", "X-TC-Timestamp must be the current time in whole seconds since 1970, UTC.")
-    if abs(now - int(text)) > TOLERANCE:
-        raise ApiError(
-            "AuthFailure.SignatureExpire",
-            f"X-TC-Timestamp {int(text)} differs from the server's time {int(now)} by over {TOLERANCE} seconds: set the caller's clock.",
-        )
-    return int(text)
 
 
 def _date(timestamp: int) -> str:
@@ -151,12 +182,12 @@ def _candidates(names: list[str], headers: Mapping[str, str]) -> Iterable[dict[s
     # Tencent's page wants header values in lower case; SDKs sign none but host and content-type.
     if (lowered := {name: value.lower() for name, value in others.items()}) != others:
         variants.append(lowered)
-    for rest, host, kind in itertools.product(variants, _hosts(headers["host"]), _content_types(headers["content-type"])):
+    for rest, host, kind in itertools.product(variants, hosts(headers["host"]), _content_types(headers["content-type"])):
         yield {**rest, "host": host, "content-type": kind}
 
 
-def _hosts(sent: str) -> list[str]:
-    """With the port as sent (most SDKs) and without it (Node)."""
+def hosts(sent: str) -> list[str]:
+    """What a client may have signed as its host: with the port as sent (most SDKs) and without it (Node)."""
     raw = sent.strip()
     without = re.sub(r":[0-9]+\Z", "", raw)
     return list(dict.fromkeys([raw, without, raw.lower(), without.lower()]))

@@ -12,6 +12,7 @@ import zlib
 from typing import Any
 
 from rokuga.errors import RokugaError
+from rokuga.words import Words
 
 DEFAULT_EXPIRE = 180 * 86400
 """seconds, as in Tencent's libraries"""
@@ -26,7 +27,11 @@ _FROM_URL = str.maketrans("*-_", "+/=")
 
 
 class TicketError(RokugaError):
-    """A UserSig or PrivateMapKey is not valid; the text says why and holds no part of it."""
+    """A UserSig or PrivateMapKey is not valid; ``why`` says it and holds no part of it."""
+
+    def __init__(self, template: str, /, **values: object) -> None:
+        self.why = Words(template, **values)
+        super().__init__(str(self.why))
 
 
 def make(sdk_app_id: int, user_id: str, key: str, now: int, expire: int = DEFAULT_EXPIRE, userbuf: bytes | None = None) -> str:
@@ -86,7 +91,11 @@ def verify_room_key(ticket: str, sdk_app_id: int, user_id: str, key: str, now: f
     if now > expires:
         raise TicketError("it has expired")
     if privileges & (needed := ENTER_ROOM | RECEIVE) != needed:
-        raise TicketError(f"it must grant the privileges {needed} (enter, receive audio, receive video), it grants {privileges}")
+        raise TicketError(
+            "it must grant the privileges {needed} (enter, receive audio, receive video), it grants {granted}",
+            needed=needed,
+            granted=privileges,
+        )
 
 
 def _open(ticket: str, sdk_app_id: int, user_id: str, key: str, now: float) -> bytes | None:
@@ -114,7 +123,7 @@ def _open(ticket: str, sdk_app_id: int, user_id: str, key: str, now: float) -> b
     if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace")):
         raise TicketError("its signature is wrong: it was made with another key than this app's")
     if now > time + expire:
-        raise TicketError(f"it expired {int(now) - time - expire} seconds ago")
+        raise TicketError("it expired {seconds} seconds ago", seconds=int(now) - time - expire)
     try:
         return None if buffer is None else base64.b64decode(buffer, validate=True)
     except binascii.Error:
