@@ -193,7 +193,7 @@ class Running:
         os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
         app = self.config.apps[0]
         scheme, _, endpoint = self.api.partition("://")
-        profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint))
+        profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint), language="en-US")
         return trtc_client.TrtcClient(Credential(app.secret_id, app.secret_key.get_secret_value()), "ap-singapore", profile)
 
     async def call(self, action: str, **fields: Any) -> dict[str, Any]:

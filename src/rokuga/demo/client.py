@@ -27,7 +27,7 @@ class Client:
         from tencentcloud.trtc.v20190722 import models, trtc_client
 
         scheme, _, endpoint = url.partition("://")
-        profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint))
+        profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint), language="en-US")
         credential = Credential(app.secret_id, app.secret_key.get_secret_value())
         self._error = TencentCloudSDKException
         self._models = models
