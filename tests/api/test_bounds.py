@@ -19,6 +19,8 @@ from .conftest import Running
 from .memory import MemoryTasks
 from .wire import Wire, flat, tc3, v1
 
+pytestmark = pytest.mark.live
+
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in (Path(__file__).parent / "fields.jsonl").read_text("utf-8").splitlines()]
 MODELS = sorted({row["model"] for row in ROWS})
 OWN_CODE = ("RoomId", "SdkAppId", "TaskId", "UserId", "UserSig")

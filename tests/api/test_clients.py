@@ -8,6 +8,8 @@ from .calls import APP, OTHER_ID, OTHER_KEY, TASK, create_body
 from .conftest import Running
 from .wire import FORM, KEY, STYLES, Key, Style, Wire, http, tc3, v1
 
+pytestmark = pytest.mark.live
+
 DESCRIBE: dict[str, Any] = {"SdkAppId": APP, "TaskId": TASK}
 NESTED = create_body(
     RoomId="a room & more",

@@ -24,6 +24,8 @@ from .calls import APP, TASK, code, create_body, envelope, signed_headers
 from .memory import MemoryBucket, MemoryTasks
 from .wire import FORM, v1
 
+pytestmark = pytest.mark.live
+
 HOST = "127.0.0.1:1"
 ACTIONS = ["CreateCloudRecording", "DescribeCloudRecording", "ModifyCloudRecording", "DeleteCloudRecording"]
 FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -21,6 +21,8 @@ from tests.capture.test_h264 import AUD, IDR, PPS, SLICE, SPS, fragments, stap
 from tests.capture.test_sdp import LOCAL, OFFER
 from tests.capture.test_vpx import VP8_INTER, VP8_KEY, VP9_INTER, VP9_KEY
 
+pytestmark = pytest.mark.live
+
 VIDEO = ("h264", "vp8", "vp9", "av1")
 GOOD = {
     "h264": [stap(SPS, PPS), IDR, AUD, SLICE, *fragments(IDR), *fragments(SLICE)],
