@@ -14,11 +14,11 @@ from rokuga.errors import ApiError
 MISSING = frozenset(
     """
     AccessKey Bucket CloudStorage RecordMode RecordParams Region RoomId SdkAppId SecretKey
-    StorageParams StreamType TaskId UserId UserSig Vendor
+    StorageParams StreamType TaskId UserId UserIds UserSig Vendor
     """.split()  # noqa: SIM905 - readable as the documentation's list
 )
 """Fields that have a code of their own when they are missing."""
-OWN_CODE = frozenset(["RoomId", "SdkAppId", "TaskId", "UserId", "UserSig"])
+OWN_CODE = frozenset(["RoomId", "SdkAppId", "TaskId", "UserId", "UserIds", "UserSig"])
 """Fields of the request itself whose wrong values have a code of their own."""
 NULLS_DEPTH = 64
 PATH_SHOWN = 200

@@ -26,9 +26,13 @@ EARLY_SECONDS = 600
 
 @dataclass
 class AppState:
-    """``slots``: TaskId to when it was admitted or last found running, ms UTC. ``early``: those released before they were admitted."""
+    """``slots``: TaskId to when it was admitted or last found running, ms UTC. ``early``: those released before they were admitted.
+
+    ``places``: where those that hold a slot record, TaskId to room and bot.
+    """
 
     slots: dict[str, int] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
     early: dict[str, int] = field(default_factory=dict)
 
 
@@ -46,6 +50,8 @@ class Admit:
 
     task_id: str
     limit: int
+    room_id: str = ""
+    bot: str = ""
 
 
 @workflow.defn
@@ -62,6 +68,7 @@ class AppWorkflow:
         """Take a slot. Raises ApplicationError FULL."""
         self._refuse(order)
         self._state.slots.setdefault(order.task_id, self._now())
+        self._state.places[order.task_id] = [order.room_id, order.bot]
 
     @admit.validator
     def _refuse(self, order: Admit) -> None:
@@ -78,13 +85,18 @@ class AppWorkflow:
         first): it is noted, or the slot would be taken for nobody.
         """
         state, now = self._state, self._now()
-        if state.slots.pop(task_id, None) is None:
+        if not self._free(task_id):
             state.early = {t: ms for t, ms in state.early.items() if ms > now - EARLY_SECONDS * 1000} | {task_id: now}
 
     @workflow.query
     def slots(self) -> list[str]:
         """TaskIds that hold one."""
         return list(self._state.slots)
+
+    @workflow.query
+    def recorders(self, room_id: str) -> dict[str, str]:
+        """Tasks that record in that room: TaskId to bot."""
+        return {task_id: bot for task_id, (room, bot) in self._state.places.items() if room == room_id}
 
     @workflow.run
     async def run(self, given: AppInput) -> None:
@@ -112,9 +124,14 @@ class AppWorkflow:
             return
         for task_id in asked:
             if task_id in gone:
-                slots.pop(task_id, None)
+                self._free(task_id)
             elif task_id in slots:
                 slots[task_id] = self._now()
+
+    def _free(self, task_id: str) -> bool:
+        """False if it had no slot."""
+        self._state.places.pop(task_id, None)
+        return self._state.slots.pop(task_id, None) is not None
 
     def _full(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()

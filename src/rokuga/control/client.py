@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -92,6 +93,21 @@ class TaskClient:
         """End a task. Raises ApiError ResourceNotFound (also the second time), InternalError.CRInternalError."""
         await self._update(task_id, request_id, TaskWorkflow.stop, sdk_app_id)
 
+    async def foretell(self, sdk_app_id: int, room_id: str, bots: Collection[str], leave_code: int) -> None:
+        """Tell the app's tasks of these bots in that room that they are about to be sent out.
+
+        Raises ApiError InternalError.CRInternalError.
+        """
+        app = self._client.get_workflow_handle(app_id(sdk_app_id))
+        try:
+            async with asyncio.timeout(QUERY.total_seconds()):
+                found: dict[str, str] = await app.query(AppWorkflow.recorders, room_id, rpc_timeout=QUERY)
+                await asyncio.gather(*(self._tell(task_id, leave_code) for task_id, bot in found.items() if bot in bots))
+        except (RPCError, WorkflowQueryFailedError, TimeoutError) as error:
+            if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
+                return  # the app has never recorded
+            raise self._failed("", error) from None
+
     async def settle(self) -> None:
         """Wait until failed Creates are undone: before the process ends, for UNDO_SECONDS at most."""
         await asyncio.gather(*self._undoing)
@@ -104,9 +120,10 @@ class TaskClient:
             task_queue=CONTROL_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
+        admit = Admit(task.task_id, limit, task.params.room_id, task.params.user_id)
         try:
             await self._client.execute_update_with_start_workflow(
-                AppWorkflow.admit, Admit(task.task_id, limit), id=task.task_id, start_workflow_operation=start, rpc_timeout=CREATE
+                AppWorkflow.admit, admit, id=task.task_id, start_workflow_operation=start, rpc_timeout=CREATE
             )
         except WorkflowUpdateFailedError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == FULL:
@@ -115,6 +132,14 @@ class TaskClient:
         except WorkflowUpdateRPCTimeoutOrCancelledError:
             # The SDK's word for a cancellation, too: by our time limit or by the caller's.
             raise TimeoutError("admission") from None
+
+    async def _tell(self, task_id: str, leave_code: int) -> None:
+        """A signal is in the task's history before the recorder can report its end, so the order is right whatever is slow."""
+        try:
+            await self._client.get_workflow_handle(task_id).signal(TaskWorkflow.foretell, leave_code, rpc_timeout=QUERY)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
+                raise
 
     async def _start(self, task: TaskInput) -> None:
         try:

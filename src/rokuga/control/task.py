@@ -43,7 +43,10 @@ class ModifyOrder:
 
 @workflow.defn
 class TaskWorkflow:
-    """Updates ``modify`` and ``stop``, signals ``report`` (nodes), ``recorder`` and ``late``, queries ``describe`` and ``busy``."""
+    """Updates ``modify`` and ``stop``, queries ``describe`` and ``busy``.
+
+    Signals: ``report`` (nodes), ``recorder`` and ``late`` (the task's own workflows), ``foretell`` and ``undo`` (the API).
+    """
 
     @workflow.init
     def __init__(self, task: TaskInput) -> None:
@@ -93,6 +96,12 @@ class TaskWorkflow:
         """Create has answered an error after all: end as ``stop`` does."""
         if not self._state.ended:
             await self._stop()
+
+    @workflow.signal
+    def foretell(self, leave_code: int) -> None:
+        """Our API is about to send the bot out of its room."""
+        self._signals += 1
+        self._state.foretell(leave_code, self._now())
 
     @workflow.signal
     def report(self, report: Report) -> None:
