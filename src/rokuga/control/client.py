@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from rokuga import clock
+from rokuga.control.admission import Admissions
 from rokuga.control.app import FULL, Admit, AppInput, AppWorkflow
 from rokuga.control.model import CONTROL_QUEUE, Description, Lists, TaskInput
 from rokuga.control.signals import app_id
@@ -51,6 +52,7 @@ class TaskClient:
         self._client = client
         self._ask_seconds = ask_seconds
         self._undoing: set[asyncio.Task[None]] = set()
+        self._admissions = Admissions(self._ask_slots)
 
     async def create(self, task: TaskInput, max_tasks: int, expire_hours: int) -> None:
         """Start a task within its app's limit. After an error nothing of it stays.
@@ -113,24 +115,31 @@ class TaskClient:
         await asyncio.gather(*self._undoing)
 
     async def _admit(self, task: TaskInput, limit: int) -> None:
+        order = Admit(task.task_id, limit, task.params.room_id, task.params.user_id)
+        why = await self._admissions.ask(task.params.sdk_app_id, order)
+        if why == FULL:
+            raise ApiError(FULL, f"the app's limit: {limit} recordings are running; end one, or ask for a higher max_tasks")
+        if why:
+            raise self._failed(task.task_id, RuntimeError(why))
+
+    async def _ask_slots(self, app: int, orders: Sequence[Admit]) -> dict[str, str]:
+        """See `rokuga.control.admission.Send`. Raises RPCError, TimeoutError."""
         start = WithStartWorkflowOperation(
             AppWorkflow.run,
             AppInput(self._ask_seconds),
-            id=app_id(task.params.sdk_app_id),
+            id=app_id(app),
             task_queue=CONTROL_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
-        admit = Admit(task.task_id, limit, task.params.room_id, task.params.user_id)
         try:
-            await self._client.execute_update_with_start_workflow(
-                AppWorkflow.admit, admit, id=task.task_id, start_workflow_operation=start, rpc_timeout=CREATE
+            return await self._client.execute_update_with_start_workflow(
+                AppWorkflow.admit_all, list(orders), start_workflow_operation=start, rpc_timeout=CREATE
             )
         except WorkflowUpdateFailedError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == FULL:
-                raise ApiError(FULL, f"the app's limit: {error.cause.message}; end one, or ask for a higher max_tasks") from None
-            raise self._failed(task.task_id, error.cause) from None
+                return {order.task_id: FULL for order in orders}
+            raise TimeoutError(f"admission: {error.cause}") from None
         except WorkflowUpdateRPCTimeoutOrCancelledError:
-            # The SDK's word for a cancellation, too: by our time limit or by the caller's.
             raise TimeoutError("admission") from None
 
     async def _tell(self, task_id: str, leave_code: int) -> None:
