@@ -67,7 +67,7 @@ async def test_it_has_an_end(api: Running) -> None:
 async def test_where_nobody_answers_it_is_the_same(api: Running) -> None:
     waiting = Waiting(api, 99)
     async with client(api, waiting, "http://127.0.0.1:1") as calls:
-        with pytest.raises(Unavailable, match="127.0.0.1:1"):
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
             await calls.describe("t" * 33)
     assert waiting.seconds == [3, 6, 12]
 

@@ -11,14 +11,17 @@ from rokuga.control.app import FULL, Admit
 
 
 class Desk:
-    """Answers when told; ``batches`` are the TaskIds of each request, ``most`` how many were under way at a time."""
+    """Answers when told, with so many slots for each app; ``error`` is the first answer instead.
+
+    ``batches`` are the TaskIds of each request, ``most`` how many were under way at a time.
+    """
 
     def __init__(self, slots: int = 1000) -> None:
         self.batches: list[list[str]] = []
         self.go = asyncio.Event()
         self.error: Exception | None = None
         self.most = 0
-        self._slots = slots
+        self._slots = {1: slots, 2: slots}
         self._under_way = 0
 
     async def send(self, app: int, orders: Sequence[Admit]) -> dict[str, str]:
@@ -28,9 +31,10 @@ class Desk:
         await self.go.wait()
         self._under_way -= 1
         if self.error:
-            raise self.error
-        taken = max(0, min(len(orders), self._slots))
-        self._slots -= taken
+            error, self.error = self.error, None
+            raise error
+        taken = min(len(orders), self._slots[app])
+        self._slots[app] -= taken
         return {order.task_id: FULL for order in orders[taken:]}
 
 
@@ -50,8 +54,7 @@ async def test_those_that_wait_go_together() -> None:
     desk.go.set()
     answers = await asyncio.gather(first, *others)
     assert desk.batches == [["t0"], ["other"], ["t1", "t2", "t3", "t4", "t5"]]
-    # One slot went to the other app's task.
-    assert (await elsewhere, answers) == ("", ["", "", FULL, FULL, FULL, FULL])
+    assert (await elsewhere, answers) == ("", ["", "", "", FULL, FULL, FULL])
     assert desk.most == 2, "one of each app"
     assert await admissions.ask(1, Admit("later", 3)) == FULL
 
@@ -69,7 +72,6 @@ async def test_an_error_is_everybody_s_who_waited_for_it_and_nobody_else_s() -> 
     desk.go.set()
     with pytest.raises(TimeoutError):
         await first
-    desk.error = None
     assert await second == ""
     assert desk.batches == [["t0"], ["t1"]], "who gave up is not asked for"
 

@@ -132,7 +132,7 @@ async def test_who_is_to_be_told_hangs(system: Running, receiver: Receiver, alic
         with hanging(system, part):
             bot = system.call("RemoveUserByStrRoomId", RoomId="room", UserIds=["recorder_1"])
             room = system.call("DismissRoomByStrRoomId", RoomId="room")
-            assert await asyncio.gather(answered(bot), answered(room)) == ["InternalError.CRInternalError"] * 2
+            assert set(await asyncio.gather(answered(bot), answered(room))) == {"InternalError.CRInternalError"}
     assert await bots(system, "room") == ["recorder_1"]
     await system.call("RemoveUserByStrRoomId", RoomId="room", UserIds=["recorder_1"])
     (out,) = await receiver.wait_for(302, task_id=task_id)

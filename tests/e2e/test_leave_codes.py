@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from rokuga.config import Janus
 from rokuga.embedded import EmbeddedJanus
@@ -184,7 +183,7 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     folder = tmp_path_factory.mktemp("system")
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(Receiver())
-        wanted = Janus(**{key: SecretStr(value) for key, value in SECRETS.items()})
+        wanted = Janus.model_validate(SECRETS)
         janus = await stack.enter_async_context(EmbeddedJanus(folder / "janus", wanted))
         wire = Wire(janus.config.port)
         await wire.mend()
