@@ -14,7 +14,6 @@ from rokuga.client import PAUSES, CallError, Client, NotFound, TooManyRecordings
 from rokuga.control.client import TaskClient
 from rokuga.control.codec import connect
 from rokuga.control.model import Params, StoreTarget, TaskInput, Timing
-from rokuga.control.signals import app_id
 from rokuga.journal.records import Loss
 from rokuga.journal.records import Params as ParamsRecord
 from rokuga.running import read
@@ -149,8 +148,7 @@ async def test_300_modifies_roll_the_workflow_over_and_lose_nothing(system: Runn
     params = Params(SDK_APP_ID, "modified", 0, "recorder_1", segment_seconds=2)
     task_id = "t" + "m" * 32
     task = TaskInput(task_id, params, target, system.user_sig("recorder_1"), timing=replace(Timing(), updates_per_run=PER_RUN))
-    await until(lambda: _slots_free(orchestrator))
-    await TaskClient(orchestrator).create(task, MAX_TASKS, 72)
+    await TaskClient(orchestrator).create(task, MAX_TASKS + 1, 72)
     async with client(system, never) as calls, person(system.janus, "modified", "alice") as alice:
         await receiver.wait_for(304, task_id=task_id, count=2)
         first_run = (await orchestrator.get_workflow_handle(task_id).describe()).run_id
@@ -192,8 +190,3 @@ async def _updates(orchestrator: Any, task_id: str, run_id: str) -> list[int]:
         counts.append(sum(event.HasField("workflow_execution_update_accepted_event_attributes") for event in history.events))
         run_id = history.events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
     return counts
-
-
-async def _slots_free(orchestrator: Any) -> bool:
-    slots: list[str] = await orchestrator.get_workflow_handle(app_id(SDK_APP_ID)).query("slots", result_type=list[str])
-    return not slots
