@@ -71,12 +71,13 @@ class TaskWorkflow:
     @workflow.update
     async def modify(self, order: ModifyOrder) -> int:
         """Overwrite lists and layout; answers the new version. A node that is gone is told later."""
+        full = self._full()
         self._updates += 1
         self._state.modify(order.lists, order.layout)
         version = self._state.version
-        if not self._full():
-            # A full run begins anew as soon as no handler waits: where calls overlap, there might never be such a moment if each of
-            # them waited for the node. The next run tells it first of all.
+        if not full:
+            # A full run begins anew as soon as no handler waits. Who comes before that overlaps with another, and if all of them
+            # waited for the node there might never be such a moment: the next run tells it first of all.
             await self._apply()
         return version
 
