@@ -20,7 +20,7 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-.PHONY: setup setup-test system demo test check bench-single bench-mixed bench-start bench-days lock format clean
+.PHONY: setup setup-test system demo test check bench-single bench-mixed bench-start bench-days bench-api lock format clean
 
 setup: $(STAMP)
 
@@ -64,6 +64,10 @@ bench-mixed: setup
 # How long it takes until a recording has begun.
 bench-start: setup
 	@$(BIN)/python -m bench.start $(ARGS)
+
+# How fast the API answers while recordings run, and 10,000 Modify calls on one task.
+bench-api: setup
+	@$(BIN)/python -m bench.api $(ARGS)
 
 # What calls of 1, 7 and 14 days cost a node.
 bench-days: setup

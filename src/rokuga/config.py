@@ -34,6 +34,8 @@ class Server(Section):
     tls_key: str = ""
     public_url: str = ""
     """How clients reach the API, for /media links; empty: http(s)://host:port."""
+    requests_per_second: float = Field(default=20, gt=0)
+    """Of each action with each SecretId, per API process."""
 
 
 class App(Section):

@@ -1,6 +1,7 @@
 """Tasks in memory, for tests of the API layer alone; the recorder's own tests run the real ones."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ class MemoryTasks:
     calls: list[tuple[str, ...]] = field(default_factory=list)
     files: list[FileInfo] = field(default_factory=list)
     modified: list[tuple[Lists, dict[str, Any]]] = field(default_factory=list)
+    foretold: list[tuple[int, str, tuple[str, ...], int]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     hang: bool = False
     waiting: int = 0
@@ -55,6 +57,10 @@ class MemoryTasks:
         self._task(sdk_app_id, task_id)
         self.calls.append(("stop", task_id, request_id))
         del self.tasks[task_id]
+
+    async def foretell(self, sdk_app_id: int, room_id: str, bots: Collection[str], leave_code: int) -> None:
+        await self._wait()
+        self.foretold.append((sdk_app_id, room_id, tuple(sorted(bots)), leave_code))
 
     async def _wait(self) -> None:
         if self.error:

@@ -8,7 +8,7 @@ from rokuga.api import problems
 ROOT = Path(__file__).parents[2]
 CLASSES = """
 AuthFailure FailedOperation InternalError InvalidAction InvalidParameter InvalidRequest MissingParameter NoSuchVersion RequestLimitExceeded
-RequestSizeLimitExceeded ResourceNotFound UnsupportedProtocol
+RequestSizeLimitExceeded ResourceNotFound UnauthorizedOperation UnsupportedOperation UnsupportedProtocol
 """
 CODE = rf"(?:{'|'.join(CLASSES.split())})(?:\.[A-Za-z]+)?"
 

@@ -27,7 +27,8 @@ from .wire import FORM, v1
 pytestmark = pytest.mark.live
 
 HOST = "127.0.0.1:1"
-ACTIONS = ["CreateCloudRecording", "DescribeCloudRecording", "ModifyCloudRecording", "DeleteCloudRecording"]
+ROOMS = ["RemoveUser", "RemoveUserByStrRoomId", "DismissRoom", "DismissRoomByStrRoomId"]
+ACTIONS = ["CreateCloudRecording", "DescribeCloudRecording", "ModifyCloudRecording", "DeleteCloudRecording", *ROOMS]
 FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 numbers = st.one_of(
@@ -60,6 +61,8 @@ def whole_request(action: str) -> dict[str, Any]:
     ]
     cell = {"Top": 0, "Left": 0, "Width": 9, "Height": 9, "UserId": "a", "SubBackgroundImage": "https://h/i.png"}
     layout = {"MixLayoutMode": 4, "MixLayoutList": [cell], "BackGroundColor": "#FF0000", "WaterMarkList": marks}
+    if action in ROOMS:
+        return {"SdkAppId": APP, "RoomId": "room" if "Str" in action else 1001, "UserIds": ["a", "b"]}
     if not action.startswith("Create"):
         return {"SdkAppId": APP, "TaskId": TASK, "SubscribeStreamUserIds": lists, "MixLayoutParams": layout}
     body = create_body(RecordParams__SubscribeStreamUserIds=lists, MixLayoutParams=layout)

@@ -223,3 +223,27 @@ def test_whatever_happens_in_whatever_order(steps: list[tuple[str, int, str]]) -
     assert play.state.generation <= 3
     if play.state.closed:
         assert play.state.left
+
+
+@pytest.mark.parametrize(
+    ("foretold", "told", "later", "code"),
+    [
+        (1, 3, 1_000, 1),
+        (2, 4, 1_000, 2),
+        (1, 4, 1_000, 4),
+        (2, 3, 1_000, 3),
+        (1, 0, 1_000, 0),
+        (1, 101, 1_000, 101),
+        (1, 3, 60_000, 3),
+        (1, 3, -1_000, 1),
+        (0, 3, 1_000, 3),
+    ],
+)
+def test_an_end_that_our_api_has_foretold_is_the_customer_s(foretold: int, told: int, later: int, code: int) -> None:
+    """Kicked and dissolved are told alike whoever did it (LeaveCodes 1 to 4, payload of event 302 in TRTC's guide)."""
+    play = Play().running()
+    if foretold:
+        play.state.foretell(foretold, play.now)
+    play.now += later
+    play.says(0, "stopped", leave_code=told)
+    assert (302, code) in play.sent

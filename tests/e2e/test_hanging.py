@@ -79,9 +79,20 @@ async def test_every_call_answers_and_the_recording_goes_on(system: Running, rec
     await until(lambda: len(list(playlists(system.store(task_id)))) == 2)
     with hanging(system, part):
         calls = system.create("room", bot="recorder_2"), system.describe(task_id), system.modify(task_id)
-        created, described, modified = await asyncio.gather(*map(answered, calls))
+        # Of the users who are there none is concerned: they must be there for the rest.
+        rooms = (
+            system.call("RemoveUserByStrRoomId", RoomId="room", UserIds=["nobody"]),
+            system.call("RemoveUser", RoomId=1, UserIds=["nobody"]),
+            system.call("DismissRoom", RoomId=1),
+            system.call("DismissRoomByStrRoomId", RoomId="nowhere"),
+        )
+        created, described, modified, *acted = await asyncio.gather(*map(answered, (*calls, *rooms)))
         for answer in (described, modified):
             assert "Error" not in answer or answer.startswith("InternalError"), answer
+        if part == "janus":
+            assert acted == ["InternalError.CRInternalError"] * 4
+        else:
+            assert acted == ["FailedOperation", *["FailedOperation.RoomNotExist"] * 3]
     if created.startswith("InternalError"):
         # Nothing is left of it: a further task fits below the app's limit, and only the two bots are there.
         async def fits() -> str:
@@ -111,6 +122,22 @@ async def test_every_call_answers_and_the_recording_goes_on(system: Running, rec
 
 async def _count(system: Running, count: int) -> bool:
     return len(await bots(system, "room")) == count
+
+
+async def test_who_is_to_be_told_hangs(system: Running, receiver: Receiver, alice: Publisher) -> None:
+    """Nobody is sent out who could not be told that it is our customer's doing."""
+    task_id = await system.create("room")
+    await receiver.wait_for(301, task_id=task_id)
+    for part in ("temporal", "control"):
+        with hanging(system, part):
+            bot = system.call("RemoveUserByStrRoomId", RoomId="room", UserIds=["recorder_1"])
+            room = system.call("DismissRoomByStrRoomId", RoomId="room")
+            assert set(await asyncio.gather(answered(bot), answered(room))) == {"InternalError.CRInternalError"}
+    assert await bots(system, "room") == ["recorder_1"]
+    await system.call("RemoveUserByStrRoomId", RoomId="room", UserIds=["recorder_1"])
+    (out,) = await receiver.wait_for(302, task_id=task_id)
+    assert out.payload == {"LeaveCode": 1}
+    await receiver.wait_for(305, task_id=task_id)
 
 
 async def test_a_recorder_that_cannot_start_is_told_and_frees_its_slot(system: Running, receiver: Receiver) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.kit.people import person, prepare
 from tests.kit.receiver import Receiver
 from tests.kit.rendered import rendered
 from tests.kit.running import Running, until
+from tests.kit.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -50,41 +51,6 @@ async def back(janus: Janus, name: str) -> AsyncIterator[Publisher]:
                 except RoomError:
                     await asyncio.sleep(0.1)
         yield user
-
-
-class Wire:
-    """A TCP relay in front of a server, to be cut and mended."""
-
-    def __init__(self, port: int) -> None:
-        self._behind = port
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self.port = 0
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        """Connections end, new ones are refused."""
-        assert self._server is not None
-        self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", self._behind)
-        await asyncio.gather(self._pump(reader, behind_writer), self._pump(behind_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        self._writers.discard(writer)
-        writer.close()
 
 
 async def test_janus_killed_in_the_middle_leaves_one_discontinuity(tmp_path: Path) -> None:

@@ -110,6 +110,15 @@ def _string(value: Any) -> Any:
 string = BeforeValidator(_string)
 
 
+def _filled(value: list[Any]) -> list[Any]:
+    if not value:
+        raise PydanticCustomError("missing_value", "must not be empty")
+    return value
+
+
+filled = AfterValidator(_filled)
+
+
 def at_most(count: int) -> AfterValidator:
     """A list of at most ``count`` entries."""
 

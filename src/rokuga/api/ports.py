@@ -1,6 +1,6 @@
 """What the API needs from the rest of the system: the tasks behind it, and a look at the customer's bucket."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 from rokuga.control.model import Description, Lists, StoreTarget, TaskInput
@@ -25,6 +25,12 @@ class Tasks(Protocol):
 
     async def stop(self, sdk_app_id: int, task_id: str, request_id: str) -> None:
         """End the recording; uploads go on. Raises ApiError as `describe`."""
+
+    async def foretell(self, sdk_app_id: int, room_id: str, bots: Collection[str], leave_code: int) -> None:
+        """Tell the app's recordings in that room by these bots that they are about to be sent out, and with which LeaveCode.
+
+        There may be none. Raises ApiError InternalError.CRInternalError.
+        """
 
 
 Probe = Callable[[StoreTarget, str], Awaitable[None]]

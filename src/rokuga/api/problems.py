@@ -15,11 +15,11 @@ from rokuga.words import Words
 MISSING = frozenset(
     """
     AccessKey Bucket CloudStorage RecordMode RecordParams Region RoomId SdkAppId SecretKey
-    StorageParams TaskId UserId UserSig Vendor
+    StorageParams TaskId UserId UserIds UserSig Vendor
     """.split()  # noqa: SIM905 - readable as the documentation's list
 )
 """Fields that have a code of their own when they are missing. TRTC's list has StreamType too, which has a default."""
-OWN_CODE = frozenset(["RoomId", "SdkAppId", "TaskId", "UserId", "UserSig"])
+OWN_CODE = frozenset(["RoomId", "SdkAppId", "TaskId", "UserId", "UserIds", "UserSig"])
 """Fields of the request itself whose wrong values have a code of their own."""
 NULLS_DEPTH = 64
 PATH_SHOWN = 200

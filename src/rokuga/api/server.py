@@ -21,6 +21,7 @@ from rokuga.api.media import Media, media_key
 from rokuga.api.metrics import Metrics
 from rokuga.api.ports import Probe, Ready, Tasks, always_ready
 from rokuga.api.protocol import HEADER_BYTES, TimedProtocol
+from rokuga.api.rooms import Rooms
 from rokuga.config import Config, Server
 from rokuga.folders import DataFolder
 
@@ -56,7 +57,8 @@ class Api:
 def build_app(config: Config, data: DataFolder, tasks: Tasks, probe: Probe, ready: Ready = always_ready, rate: float = RATE) -> Api:
     """The application; ``rate`` is requests a second per API and SecretId. Raises ConfigError."""
     metrics = Metrics()
-    endpoint = Endpoint(config, Recording(config, tasks, probe).actions(), metrics, rate)
+    actions = {**Recording(config, tasks, probe).actions(), **Rooms(config.janus, tasks).actions()}
+    endpoint = Endpoint(config, actions, metrics, rate)
     media = Media(data.store, media_key(config))
 
     async def healthz(_: Request) -> Response:
@@ -171,6 +173,7 @@ async def serve(
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve the API until cancelled; ``on_ready`` gets its URL once it answers. Raises as `listening`."""
-    async with listening(config, build_app(config, data, tasks, probe, ready)) as url:
+    app = build_app(config, data, tasks, probe, ready, config.server.requests_per_second)
+    async with listening(config, app) as url:
         on_ready(url)
         await asyncio.Event().wait()

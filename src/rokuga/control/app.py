@@ -16,9 +16,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 FULL = "FailedOperation.RestrictedConcurrency"
-"""Type of the error with which ``admit`` refuses; also TRTC's code."""
+"""Why there is no slot: the app has as many recordings as it may. Also TRTC's code."""
 UNDONE = "Undone"
-"""Type of the error with which ``admit`` refuses a task that was released before."""
+"""Why there is no slot: the task was released before."""
 ASK_AT_A_TIME = 5
 EARLY_SECONDS = 600
 """How long a release that came before its admission is remembered; an admission waits for seconds."""
@@ -26,9 +26,13 @@ EARLY_SECONDS = 600
 
 @dataclass
 class AppState:
-    """``slots``: TaskId to when it was admitted or last found running, ms UTC. ``early``: those released before they were admitted."""
+    """``slots``: TaskId to when it was admitted or last found running, ms UTC. ``early``: those released before they were admitted.
+
+    ``places``: where those that hold a slot record, TaskId to room and bot.
+    """
 
     slots: dict[str, int] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
     early: dict[str, int] = field(default_factory=dict)
 
 
@@ -42,15 +46,17 @@ class AppInput:
 
 @dataclass(frozen=True)
 class Admit:
-    """Argument of the update ``admit``. ``limit`` is the configuration's at this moment."""
+    """Asks for a slot. ``limit`` is the configuration's at this moment."""
 
     task_id: str
     limit: int
+    room_id: str = ""
+    bot: str = ""
 
 
 @workflow.defn
 class AppWorkflow:
-    """Update ``admit``, signal ``release``: both idempotent."""
+    """Updates ``admit`` and ``admit_all``, signal ``release``: all idempotent."""
 
     @workflow.init
     def __init__(self, given: AppInput) -> None:
@@ -59,16 +65,31 @@ class AppWorkflow:
 
     @workflow.update
     def admit(self, order: Admit) -> None:
-        """Take a slot. Raises ApplicationError FULL."""
+        """Take a slot. Raises ApplicationError FULL, UNDONE."""
         self._refuse(order)
-        self._state.slots.setdefault(order.task_id, self._now())
+        self._take(order)
 
     @admit.validator
     def _refuse(self, order: Admit) -> None:
-        if order.task_id in self._state.early:
-            raise ApplicationError("its Create was given up meanwhile", type=UNDONE)
-        if order.task_id not in self._state.slots and len(self._state.slots) >= order.limit:
-            raise ApplicationError(f"{order.limit} recordings are running", type=FULL)
+        if why := self._why_not(order):
+            raise ApplicationError("no slot", type=why)
+
+    @workflow.update
+    def admit_all(self, orders: list[Admit]) -> dict[str, str]:
+        """Take a slot for each for which there is one, in their order; the answer names the others, and why: FULL or UNDONE."""
+        refused = {}
+        for order in orders:
+            if why := self._why_not(order):
+                refused[order.task_id] = why
+            else:
+                self._take(order)
+        return refused
+
+    @admit_all.validator
+    def _refuse_all(self, orders: list[Admit]) -> None:
+        # What is refused here leaves nothing in the history, however often it is tried.
+        if all(self._why_not(order) == FULL for order in orders):
+            raise ApplicationError("no slot", type=FULL)
 
     @workflow.signal
     def release(self, task_id: str) -> None:
@@ -78,13 +99,18 @@ class AppWorkflow:
         first): it is noted, or the slot would be taken for nobody.
         """
         state, now = self._state, self._now()
-        if state.slots.pop(task_id, None) is None:
+        if not self._free(task_id):
             state.early = {t: ms for t, ms in state.early.items() if ms > now - EARLY_SECONDS * 1000} | {task_id: now}
 
     @workflow.query
     def slots(self) -> list[str]:
         """TaskIds that hold one."""
         return list(self._state.slots)
+
+    @workflow.query
+    def recorders(self, room_id: str) -> dict[str, str]:
+        """Tasks that record in that room: TaskId to bot."""
+        return {task_id: bot for task_id, (room, bot) in self._state.places.items() if room == room_id}
 
     @workflow.run
     async def run(self, given: AppInput) -> None:
@@ -112,9 +138,24 @@ class AppWorkflow:
             return
         for task_id in asked:
             if task_id in gone:
-                slots.pop(task_id, None)
+                self._free(task_id)
             elif task_id in slots:
                 slots[task_id] = self._now()
+
+    def _why_not(self, order: Admit) -> str:
+        """Empty: there is a slot for it."""
+        if order.task_id in self._state.early:
+            return UNDONE
+        return FULL if order.task_id not in self._state.slots and len(self._state.slots) >= order.limit else ""
+
+    def _take(self, order: Admit) -> None:
+        self._state.slots.setdefault(order.task_id, self._now())
+        self._state.places[order.task_id] = [order.room_id, order.bot]
+
+    def _free(self, task_id: str) -> bool:
+        """False if it had no slot."""
+        self._state.places.pop(task_id, None)
+        return self._state.slots.pop(task_id, None) is not None
 
     def _full(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from rokuga import clock
+from rokuga.control.admission import Admissions
 from rokuga.control.app import FULL, Admit, AppInput, AppWorkflow
 from rokuga.control.model import CONTROL_QUEUE, Description, Lists, TaskInput
 from rokuga.control.signals import app_id
@@ -50,6 +52,7 @@ class TaskClient:
         self._client = client
         self._ask_seconds = ask_seconds
         self._undoing: set[asyncio.Task[None]] = set()
+        self._admissions = Admissions(self._ask_slots)
 
     async def create(self, task: TaskInput, max_tasks: int, expire_hours: int) -> None:
         """Start a task within its app's limit. After an error nothing of it stays.
@@ -92,29 +95,60 @@ class TaskClient:
         """End a task. Raises ApiError ResourceNotFound (also the second time), InternalError.CRInternalError."""
         await self._update(task_id, request_id, TaskWorkflow.stop, sdk_app_id)
 
+    async def foretell(self, sdk_app_id: int, room_id: str, bots: Collection[str], leave_code: int) -> None:
+        """Tell the app's tasks of these bots in that room that they are about to be sent out.
+
+        Raises ApiError InternalError.CRInternalError.
+        """
+        app = self._client.get_workflow_handle(app_id(sdk_app_id))
+        try:
+            async with asyncio.timeout(QUERY.total_seconds()):
+                found: dict[str, str] = await app.query(AppWorkflow.recorders, room_id, rpc_timeout=QUERY)
+                await asyncio.gather(*(self._tell(task_id, leave_code) for task_id, bot in found.items() if bot in bots))
+        except (RPCError, WorkflowQueryFailedError, TimeoutError) as error:
+            if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
+                return  # the app has never recorded
+            raise self._failed("", error) from None
+
     async def settle(self) -> None:
         """Wait until failed Creates are undone: before the process ends, for UNDO_SECONDS at most."""
         await asyncio.gather(*self._undoing)
 
     async def _admit(self, task: TaskInput, limit: int) -> None:
+        order = Admit(task.task_id, limit, task.params.room_id, task.params.user_id)
+        why = await self._admissions.ask(task.params.sdk_app_id, order)
+        if why == FULL:
+            raise ApiError(FULL, f"the app's limit: {limit} recordings are running; end one, or ask for a higher max_tasks")
+        if why:
+            raise self._failed(task.task_id, RuntimeError(why))
+
+    async def _ask_slots(self, app: int, orders: Sequence[Admit]) -> dict[str, str]:
+        """See `rokuga.control.admission.Send`. Raises RPCError, TimeoutError."""
         start = WithStartWorkflowOperation(
             AppWorkflow.run,
             AppInput(self._ask_seconds),
-            id=app_id(task.params.sdk_app_id),
+            id=app_id(app),
             task_queue=CONTROL_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         try:
-            await self._client.execute_update_with_start_workflow(
-                AppWorkflow.admit, Admit(task.task_id, limit), id=task.task_id, start_workflow_operation=start, rpc_timeout=CREATE
+            return await self._client.execute_update_with_start_workflow(
+                AppWorkflow.admit_all, list(orders), start_workflow_operation=start, rpc_timeout=CREATE
             )
         except WorkflowUpdateFailedError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == FULL:
-                raise ApiError(FULL, f"the app's limit: {error.cause.message}; end one, or ask for a higher max_tasks") from None
-            raise self._failed(task.task_id, error.cause) from None
+                return {order.task_id: FULL for order in orders}
+            raise TimeoutError(f"admission: {error.cause}") from None
         except WorkflowUpdateRPCTimeoutOrCancelledError:
-            # The SDK's word for a cancellation, too: by our time limit or by the caller's.
             raise TimeoutError("admission") from None
+
+    async def _tell(self, task_id: str, leave_code: int) -> None:
+        """A signal is in the task's history before the recorder can report its end, so the order is right whatever is slow."""
+        try:
+            await self._client.get_workflow_handle(task_id).signal(TaskWorkflow.foretell, leave_code, rpc_timeout=QUERY)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
+                raise
 
     async def _start(self, task: TaskInput) -> None:
         try:

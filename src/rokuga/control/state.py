@@ -16,6 +16,12 @@ from rokuga.deliver.events import Event
 MAX_PULL_UPS = 3
 """Generations after the first (high availability section of TRTC's guide: at most 3 pulls a task)."""
 LEAVE_STOPPED = 0
+LEAVE_REMOVED = 1
+LEAVE_DISMISSED = 2
+FORETOLD = {3: LEAVE_REMOVED, 4: LEAVE_DISMISSED}
+"""302's LeaveCode for "sent out by the server" → the one for the same by the customer's own call; a media server tells both alike."""
+FORETOLD_MS = (-2_000, 15_000)
+"""When a recorder that was foretold its end is out, after it was told: from its node's clock being slow to its node being busy."""
 LEAVE_LOST = 100
 """302's LeaveCode when no pull-up is left: of TRTC's codes the one that means "the recorder lost the room; start a new task"."""
 _MAX_KEYS = 5000
@@ -55,6 +61,10 @@ class TaskState:
     stopping: bool = False
     halted: bool = False
     """the node knows that the current generation is to stop"""
+
+    foretold: int = 0
+    """LeaveCode that a call of our API is about to cause"""
+    foretold_ms: int = 0
 
     started: bool = False
     """301 was sent"""
@@ -96,6 +106,10 @@ class TaskState:
         if not self.open:
             self._end(LEAVE_STOPPED, now_ms)
 
+    def foretell(self, leave_code: int, now_ms: int) -> None:
+        """Our API is about to send the bot out."""
+        self.foretold, self.foretold_ms = leave_code, now_ms
+
     def opened(self) -> None:
         """The current generation's RecorderWorkflow runs, with the current version."""
         self.open = True
@@ -129,7 +143,7 @@ class TaskState:
             case "flow" if current:
                 self.flow = bool(report.payload.get("active"))
             case "stopped" if current:
-                self._end(int(report.payload.get("leave_code", LEAVE_STOPPED)), report.ms, now_ms)
+                self._end(self._leave_code(report), report.ms, now_ms)
             case "upload_started" if self.uploading:
                 return
             case "upload_started":
@@ -235,6 +249,14 @@ class TaskState:
             self.outbox.append(events.recorder_stop(ms, leave_code))
         else:
             self.outbox.append(events.recorder_start(self.failed_ms or ms, 1))
+
+    def _leave_code(self, report: Report) -> int:
+        """As the recorder says, or what our API has foretold about it."""
+        told = int(report.payload.get("leave_code", LEAVE_STOPPED))
+        earliest, latest = FORETOLD_MS
+        if FORETOLD.get(told) == self.foretold and earliest <= report.ms - self.foretold_ms <= latest:
+            return self.foretold
+        return told
 
     def _drained(self, generation: int) -> None:
         if generation in self.owed:

@@ -43,7 +43,10 @@ class ModifyOrder:
 
 @workflow.defn
 class TaskWorkflow:
-    """Updates ``modify`` and ``stop``, signals ``report`` (nodes), ``recorder`` and ``late``, queries ``describe`` and ``busy``."""
+    """Updates ``modify`` and ``stop``, queries ``describe`` and ``busy``.
+
+    Signals: ``report`` (nodes), ``recorder`` and ``late`` (the task's own workflows), ``foretell`` and ``undo`` (the API).
+    """
 
     @workflow.init
     def __init__(self, task: TaskInput) -> None:
@@ -68,10 +71,14 @@ class TaskWorkflow:
     @workflow.update
     async def modify(self, order: ModifyOrder) -> int:
         """Overwrite lists and layout; answers the new version. A node that is gone is told later."""
+        full = self._full()
         self._updates += 1
         self._state.modify(order.lists, order.layout)
         version = self._state.version
-        await self._apply()
+        if not full:
+            # A full run begins anew as soon as no handler waits. Who comes before that overlaps with another, and if all of them
+            # waited for the node there might never be such a moment: the next run tells it first of all.
+            await self._apply()
         return version
 
     @modify.validator
@@ -93,6 +100,12 @@ class TaskWorkflow:
         """Create has answered an error after all: end as ``stop`` does."""
         if not self._state.ended:
             await self._stop()
+
+    @workflow.signal
+    def foretell(self, leave_code: int) -> None:
+        """Our API is about to send the bot out of its room."""
+        self._signals += 1
+        self._state.foretell(leave_code, self._now())
 
     @workflow.signal
     def report(self, report: Report) -> None:
@@ -189,16 +202,21 @@ class TaskWorkflow:
         """Tell the node again what it did not take at once: it may have been busy, or not yet recording."""
         shortest, longest = STEER_SECONDS
         pause = shortest
+        if self._state.behind:
+            await self._tell()
         while True:
             await workflow.wait_condition(lambda: self._state.behind)
             generation = self._state.generation
             try:
                 await workflow.wait_condition(lambda: not self._state.behind, timeout=timedelta(seconds=pause))
             except TimeoutError:
-                self._steering = True
-                await (self._halt() if self._state.stopping else self._apply())
-                self._steering = False
+                await self._tell()
             pause = min(pause * 2, longest) if self._state.behind and generation == self._state.generation else shortest
+
+    async def _tell(self) -> None:
+        self._steering = True
+        await (self._halt() if self._state.stopping else self._apply())
+        self._steering = False
 
     async def _apply(self) -> None:
         state = self._state
@@ -244,10 +262,12 @@ class TaskWorkflow:
     def _woken(self) -> bool:
         return self._todo() is not None or self._must_continue() or (self._state.left and workflow.all_handlers_finished())
 
+    def _full(self) -> bool:
+        many = self._updates >= self._task.timing.updates_per_run or self._signals >= SIGNALS_PER_RUN
+        return many or workflow.info().is_continue_as_new_suggested()
+
     def _must_continue(self) -> bool:
-        full = self._updates >= self._task.timing.updates_per_run or self._signals >= SIGNALS_PER_RUN
-        full = full or workflow.info().is_continue_as_new_suggested()
-        return full and not self._state.left and not self._steering and workflow.all_handlers_finished()
+        return self._full() and not self._state.left and not self._steering and workflow.all_handlers_finished()
 
     def _todo(self) -> Todo | None:
         return self._state.todo(self._now(), self._close_ms())

@@ -6,12 +6,11 @@ import os
 from typing import Any
 
 from rokuga.api.usersig import make
+from rokuga.client import PAUSES
 from rokuga.clock import utc_ms
 from rokuga.config import App
 
 BOT = "recorder_1"
-PAUSES = (3, 6, 12)
-"""Seconds between tries of a call that was answered with InternalError, as TRTC's guide advises."""
 
 
 class Client:

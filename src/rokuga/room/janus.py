@@ -11,7 +11,7 @@ from rokuga.errors import RoomError
 from rokuga.room.admin import entry_times
 from rokuga.room.link import Message
 from rokuga.room.model import BOT_PREFIX, Feed, RoomModel, Seating
-from rokuga.room.protocol import Gone, RoomChange, Stream
+from rokuga.room.protocol import Gone, Published, RoomChange, Stream
 from rokuga.room.session import NO_SUCH_SESSION, Handle, Session, open_session
 from rokuga.room.subscription import JanusSubscription
 
@@ -89,8 +89,10 @@ class JanusRoom:
                 participants = None
             for item in got:
                 for change in [item] if isinstance(item, Gone) else self._model.event(item):
-                    if change == Gone("kicked") and await self._succeeded():
-                        change = Gone("replaced")
+                    if change == Gone("kicked"):
+                        # Subscriptions outlive it in Janus: without this they would be recorded for as long as we look who it was.
+                        yield Published(())
+                        change = Gone("replaced") if await self._succeeded() else change
                     yield change
                     if isinstance(change, Gone):
                         return
