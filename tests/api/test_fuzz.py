@@ -94,7 +94,8 @@ def ask(app: Api, **request: Any) -> str:
 
     with structlog.testing.capture_logs() as logs:
         answered = asyncio.run(send())
-    assert [line for line in logs if line["log_level"] == "error"] == []
+    # There is no Janus here for the actions on rooms, which is the server's fault and logged as one.
+    assert [line for line in logs if line["log_level"] == "error" and line.get("code") != "UnsupportedOperation"] == []
     return answered
 
 

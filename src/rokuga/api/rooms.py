@@ -17,6 +17,7 @@ from rokuga.config import Janus
 from rokuga.control.state import LEAVE_DISMISSED, LEAVE_REMOVED
 from rokuga.errors import ApiError, Fault, RoomError
 from rokuga.room.control import ID_SYNTAX, NO_SUCH_ROOM, NO_SUCH_USER, SECRET_MISSING, SECRET_WRONG, Foretell, RoomControl
+from rokuga.words import Words
 
 USERS_MAX = 10
 
@@ -89,12 +90,12 @@ class Rooms:
     def _room(self, request: Any, call: Call) -> tuple[str, int]:
         """RoomId as recordings have it, and its type."""
         if call.app(request.SdkAppId) is None:
-            raise invalid("SdkAppId", "is not an application of this SecretId", "InvalidParameter.SdkAppId")
+            raise invalid("SdkAppId", Words("is not an application of this SecretId"), "InvalidParameter.SdkAppId")
         room_id_type = rules.NUMERIC_ROOM if isinstance(request.RoomId, int) else rules.STRING_ROOM
         room_id = str(request.RoomId)
         rules.check_room(room_id, room_id_type)
         if not self._reachable:
-            what = "This API server knows no Janus to act on: set `url` in the [janus] section of its configuration."
+            what = Words("This API server knows no Janus to act on: set `url` in the [janus] section of its configuration.")
             raise ApiError("UnsupportedOperation", what, Fault.SERVICE)
         return room_id, room_id_type
 
@@ -108,17 +109,20 @@ class Rooms:
 def _translated(error: RoomError) -> ApiError:
     match error.code:
         case code if code == NO_SUCH_ROOM:
-            return ApiError("FailedOperation.RoomNotExist", "There is no such room now. Check RoomId, and its type: numeric or string.")
-        case code if code == NO_SUCH_USER:
             return ApiError(
-                "FailedOperation", "None of `UserIds` is in the room. Check RoomId and UserIds; who has left needs no removing."
+                "FailedOperation.RoomNotExist", Words("There is no such room now. Check RoomId, and its type: numeric or string.")
             )
+        case code if code == NO_SUCH_USER:
+            what = Words("None of `UserIds` is in the room. Check RoomId and UserIds; who has left needs no removing.")
+            return ApiError("FailedOperation", what)
         case code if code == ID_SYNTAX:
-            what = "names a string room, which this server's Janus cannot have. Use the action without ByStrRoomId"
+            what = Words("names a string room, which this server's Janus cannot have. Use the action without ByStrRoomId")
             return invalid("RoomId", what, "InvalidParameter.RoomId")
         case code if code in (SECRET_MISSING, SECRET_WRONG):
-            what = "The room has a secret that this server does not know: set `room_secret` in the [janus] section of its configuration."
+            what = Words(
+                "The room has a secret that this server does not know: set `room_secret` in the [janus] section of its configuration."
+            )
             return ApiError("UnauthorizedOperation", what)
     logger.error("janus does not do it", code=error.code, why=error.message)
-    what = "The media server failed or did not answer in time. Please try again later with the same parameters."
+    what = Words("The media server failed or did not answer in time. Please try again later with the same parameters.")
     return ApiError("InternalError.CRInternalError", what, Fault.SERVICE)
