@@ -57,6 +57,8 @@ class TaskWorkflow:
         self._updates = 0
         self._signals = 0
         self._steering = False
+        self._left_over = self._state.behind
+        """the run before left something to tell the node"""
 
     @workflow.query
     def describe(self) -> Description:
@@ -202,7 +204,7 @@ class TaskWorkflow:
         """Tell the node again what it did not take at once: it may have been busy, or not yet recording."""
         shortest, longest = STEER_SECONDS
         pause = shortest
-        if self._state.behind:
+        if self._left_over:
             await self._tell()
         while True:
             await workflow.wait_condition(lambda: self._state.behind)
