@@ -42,6 +42,11 @@ class Generation:
         return self.folder / "render.json"
 
     @property
+    def lag(self) -> Path:
+        """How far render has come; see `rokuga.render.lag`."""
+        return self.folder / "render.lag"
+
+    @property
     def base(self) -> Path:
         """What stands for the part of the journal that was removed."""
         return self.journal / "base.json"

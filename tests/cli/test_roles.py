@@ -96,6 +96,8 @@ async def test_api_control_and_node_apart(tmp_path: Path) -> None:
             async with httpx.AsyncClient(trust_env=False) as http:
                 page = (await http.get(f"http://127.0.0.1:{metrics}/metrics")).text
             assert "rokuga_recordings 1.0" in page
+            (lag,) = [float(line.split()[1]) for line in page.splitlines() if line.startswith("rokuga_render_lag_seconds ")]
+            assert 0 < lag < 5
             await client.delete(task_id)
             recorded = tmp_path / "store" / "bucket" / task_id
             async with asyncio.timeout(60):

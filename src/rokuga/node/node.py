@@ -11,6 +11,7 @@ from rokuga import clock
 from rokuga.control.model import NOTHING_LEFT, ApplyOrder, RecordOrder, Recovered, StopOrder
 from rokuga.errors import JournalError
 from rokuga.folders import Generation
+from rokuga.node import metrics
 from rokuga.node.capture import CAPTURE, NotRecording, Outcome
 from rokuga.node.disk import Disk, remove
 from rokuga.node.keep import SEALED, Kept, journal_end
@@ -43,6 +44,7 @@ class Node:
         self._disk = Disk(services.data.tasks, services.config.recorder)
         self.closing = False
         self._log = structlog.get_logger(__name__).bind(node=node_id)
+        metrics.RENDER_LAG.set_function(lambda: max((r.render_lag() for r in self._recorders.values()), default=0.0))
 
     # What the orchestrator asks
 

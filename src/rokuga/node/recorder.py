@@ -26,6 +26,7 @@ from rokuga.node.link import LinkError
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive
 from rokuga.render.checkpoint import Trim
+from rokuga.render.lag import lag_seconds
 from rokuga.storage.gate import Gate, Slots
 from rokuga.storage.stores import Destination
 from rokuga.storage.uploader import Uploader
@@ -261,6 +262,12 @@ class Recorder:
             except* OSError as group:
                 self._log.error("the spool cannot be read or written", error=str(group.exceptions[0]))
             await asyncio.sleep(SPOOL_PAUSE_SECONDS)
+
+    def render_lag(self) -> float:
+        """Seconds by which render is behind the room; 0 before it has begun and after its end. Raises OSError."""
+        if self.drained.is_set() or (self._uploader is not None and self._uploader.ledger.finished):
+            return 0.0
+        return lag_seconds(self.generation.lag, clock.monotonic_ns())
 
     async def trim(self, before: float) -> int:
         """Remove what of the journal is not needed any more and was written before that UTC (seconds); how many bytes. Raises OSError."""

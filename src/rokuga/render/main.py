@@ -13,6 +13,7 @@ from rokuga.journal.reader import Damage, JournalReader, Position, last_header
 from rokuga.journal.records import FileHeader
 from rokuga.render.checkpoint import VERSION, read_checkpoint, write_checkpoint
 from rokuga.render.fold import Fold
+from rokuga.render.lag import Lag
 from rokuga.render.output import SpoolWriter, read_past
 from rokuga.render.plan import Plan
 
@@ -43,6 +44,7 @@ class _Render:
         self._header = header
         self._log = structlog.get_logger(__name__).bind(task_id=header.task_id, generation=header.generation)
         self._saved_ns = 0
+        self._lag = Lag(generation.lag, self._log)
         self._frames = JournalReader(generation.journal)
         self._writer = SpoolWriter(generation, header, lambda ref: self._read(ref.position, ref.size))
 
@@ -70,6 +72,7 @@ class _Render:
             plans = fold.feed(item)
             for plan in plans:
                 await self._write(fold, plan)
+            self._lag.at(item.monotonic_ns)
             self._saved_ns = self._saved_ns or item.monotonic_ns
             if plans or item.monotonic_ns - self._saved_ns > QUIET_NS:
                 self._saved_ns = item.monotonic_ns
