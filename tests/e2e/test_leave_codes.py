@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from rokuga.client import CallError, Client
 from rokuga.config import Janus
 from rokuga.embedded import EmbeddedJanus
 from rokuga.publish import Publisher
@@ -35,9 +36,10 @@ BOT = "recorder_1"
 
 @dataclass(frozen=True)
 class Place:
-    """``janus`` is the users' own way to it."""
+    """``janus`` is the users' own way to it. ``calls`` tries again as a customer does: all of it begins at once, on any machine."""
 
     system: Running
+    calls: Client
     receiver: Receiver
     janus: Janus
     wire: Wire
@@ -70,7 +72,7 @@ async def during(task_id: str, act: Awaitable[object]) -> Ended:
 async def by_api(place: Place, room: str, kind: int, action: str, **fields: object) -> Ended:
     async with recorded(place, room, kind) as (task_id, _):
         room_id = int(room) if kind else room
-        return await during(task_id, place.system.call(action, RoomId=room_id, **fields))
+        return await during(task_id, place.calls.call(action, {"RoomId": room_id, **fields}))
 
 
 async def by_somebody_else(place: Place, room: str, request: str, **more: object) -> Ended:
@@ -82,7 +84,7 @@ async def by_somebody_else(place: Place, room: str, request: str, **more: object
 
 async def deleted(place: Place) -> Ended:
     async with recorded(place, "deleted") as (task_id, _):
-        return await during(task_id, place.system.delete(task_id))
+        return await during(task_id, place.calls.delete(task_id))
 
 
 async def removed_by_text(place: Place) -> Ended:
@@ -136,7 +138,7 @@ async def guest_removed(place: Place) -> None:
     async with recorded(place, "guests") as (task_id, _), person(place.janus, "guests", "bob", "audio"):
         await until(lambda: len(list(playlists(place.system.store(task_id)))) == 2)
         earliest = time.time()
-        await place.system.call("RemoveUserByStrRoomId", RoomId="guests", UserIds=["bob"])
+        await place.calls.remove_users("guests", ["bob"])
         latest = time.time()
         bobs, alices = sorted(playlists(place.system.store(task_id)), key=lambda path: playlist(path).tag("EXT-X-TRTC-USER-ID") != "bob")
         count = len(playlist(alices).entries)
@@ -154,8 +156,8 @@ async def foreign_room(place: Place) -> None:
         await handle.request({"request": "create", "room": "foreign", "secret": "not ours", "pin": SECRETS["room_pin"]})
         async with recorded(place, "foreign") as (task_id, _):
             for action, fields in (("RemoveUserByStrRoomId", {"UserIds": [BOT]}), ("DismissRoomByStrRoomId", {})):
-                with pytest.raises(Exception, match="UnauthorizedOperation"):
-                    await place.system.call(action, RoomId="foreign", **fields)
+                with pytest.raises(CallError, match="UnauthorizedOperation"):
+                    await place.calls.call(action, {"RoomId": "foreign", **fields})
             assert (await place.system.describe(task_id))["Status"] == "InProgress"
             await place.system.delete(task_id)
             (out,) = await place.receiver.wait_for(302, task_id=task_id)
@@ -192,7 +194,9 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
         system = await stack.enter_async_context(
             Running(folder, callback_url=receiver.url, janus=ours, recorder={"segment_seconds": 2}, app={"max_tasks": 20})
         )
-        yield Place(system, receiver, janus.config, wire)
+        app = system.config.apps[0]
+        calls = Client(system.api, app.secret_id, app.secret_key.get_secret_value(), app.sdk_app_id)
+        yield Place(system, await stack.enter_async_context(calls), receiver, janus.config, wire)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
