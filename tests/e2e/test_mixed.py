@@ -17,7 +17,8 @@ from rokuga.demo.verify import verify
 from rokuga.publish import Publisher, generate
 from rokuga.publish.media import Look
 from rokuga.publish.run import cache_folder
-from tests.kit.media_checks import playlist, playlists
+from tests.kit.browser import SIMULCAST, chromium
+from tests.kit.media_checks import playlist, playlists, watch
 from tests.kit.receiver import Receiver
 from tests.kit.running import Running
 
@@ -120,3 +121,35 @@ async def test_a_room_in_one_picture(tmp_path: Path) -> None:
     changed = seen.first(40, 30, COLOURS["bob"], before - 1)
     assert before - 0.2 < changed < answered + 1
     assert near(seen.at(changed + 1, 40, 340), COLOURS["alice"]), "small, at the bottom left"
+
+
+async def test_browsers_with_simulcast_are_mixed_and_the_mix_plays_in_a_browser(tmp_path: Path) -> None:
+    """Two of three layers fill the places of two users; the recording plays while it grows, and after."""
+    blue = {"MixLayoutMode": 3, "BackGroundColor": "#1e3cc8"}
+    async with Receiver() as receiver, Running(tmp_path, callback_url=receiver.url) as system, chromium() as browser:
+        for codec in ("vp8", "h264"):
+            await browser.publish(system.janus, "room", codec, codec, 640, 360, layers=SIMULCAST)
+        task_id = await system.create("room", record={"RecordMode": 2}, MixTranscodeParams={"VideoParams": VIDEO}, MixLayoutParams=blue)
+        await receiver.wait_for(307, task_id=task_id)
+        (name,) = await system.files(task_id)
+        growing = asyncio.create_task(browser.play(system.url(task_id, name)))
+        await asyncio.sleep(8)  # what is recorded
+        await system.delete(task_id)
+        await receiver.wait_for(305, task_id=task_id)
+        (index,) = playlists(system.store(task_id))
+        for played in (await growing, await browser.play(system.url(task_id, name), rate=4)):
+            assert (played.error, played.ended) == ("", True), played.log
+            assert (played.width, played.height) == (640, 360)
+            assert played.time > 10
+        logs = (system.data / "tasks" / task_id / "g0").glob("*.log*")
+        assert "cannot choose a simulcast layer" not in "".join(path.read_text() for path in logs)
+    seen = watch(index)
+    assert seen.problems == []
+    assert seen.video is not None
+    assert seen.audio is not None
+    frames = Seen(index).frames
+    middle = frames[len(frames) // 2][1].to_image()
+    for x in (160, 480):
+        colour = middle.getpixel((x, 100))
+        assert isinstance(colour, tuple)
+        assert not near(colour, (30, 60, 200)), "somebody is there, not the background"

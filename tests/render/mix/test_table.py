@@ -176,7 +176,8 @@ def test_everybody_is_in_their_place_and_moves(mode: int, tmp_path: Path) -> Non
                 wrong.append(f"{time:.2f} s, {count} users: place {number} shows {found}")
             if mode != FLOATING or number:
                 age = int((time - arrival(number)) * FPS + 0.01)
-                if (age - mark(frame, box)) % COLUMNS not in (0, 1):
+                # An output picture shows what is nearest to its time, 1.5 pictures of the user's at most.
+                if (age - mark(frame, box)) % COLUMNS not in (0, 1, COLUMNS - 1, COLUMNS - 2):
                     wrong.append(f"{time:.2f} s, {count} users: {number} shows its picture {mark(frame, box)}, not {age % COLUMNS}")
             judged += 1
         later: list[Box] = LAYOUTS[mode][0](MOST)

@@ -139,8 +139,10 @@ class MixLine(Line):
         look = self._pictures.setdefault(track.number, Pictures(self._peek, {}))
         key, missing = look.at(item, track.codec)
         reel = self._reels.setdefault(track.number, Reel())
-        pts = max(self._timeline.pts(settled.room_ns), reel.last_pts + 1)
-        ref = Ref(item.position, item.size, pts, keyframe=key, codec=track.codec, orientation=item.orientation)
+        pts = self._timeline.pts(settled.room_ns)
+        # Half an output picture earlier: it is shown in that which is nearest, not in the next one, and so stays in step with its sound.
+        shown = max(pts - 45_000 // self._output.fps, reel.last_pts + 1)
+        ref = Ref(item.position, item.size, shown, keyframe=key, codec=track.codec, orientation=item.orientation)
         if reel.add(Picture(ref, missing)):
             self._media(pts, GUESSED_FRAME_90K)
 
