@@ -4,8 +4,11 @@ import asyncio
 import json
 import ssl
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
+
+from tests.kit.servers import Listener
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,18 @@ class Receiver:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
+        self._stack = AsyncExitStack()
         self.port = 0
         self.status: defaultdict[str, int] = defaultdict(lambda: 200)
         self.got: list[Got] = []
         self.news = asyncio.Event()
 
     async def __aenter__(self) -> "Receiver":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = (await self._stack.enter_async_context(Listener(self._serve, ssl=self._tls))).port
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+        await self._stack.aclose()
 
     def url(self, path: str) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}{path}"
@@ -74,5 +76,3 @@ class Receiver:
             await writer.drain()
         except ConnectionError:
             pass
-        finally:
-            writer.close()

@@ -7,11 +7,13 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 from tests.kit.seaweed import free_ports
+from tests.kit.servers import Listener
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Receiver:
 
     def __post_init__(self) -> None:
         self._port = free_ports(1)[0]
-        self._server: asyncio.Server | None = None
+        self._stack = AsyncExitStack()
         self._came = asyncio.Condition()
         self.url = f"http://127.0.0.1:{self._port}/callback"
 
@@ -73,14 +75,11 @@ class Receiver:
         await self.close()
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        await self._stack.enter_async_context(Listener(self._serve, self._port))
 
     async def close(self) -> None:
         """Nobody listens any more."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-            await server.wait_closed()
+        await self._stack.aclose()
 
     def events(self, task_id: str = "") -> list[Request]:
         """What was taken (answered 200), in order of arrival, of one task or of all."""
@@ -119,5 +118,3 @@ class Receiver:
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             return
-        finally:
-            writer.close()
