@@ -1,5 +1,6 @@
 """H.264 access units from packets: the forms of RFC 6184, and what losses do to them."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,6 +187,7 @@ REST = [PPS, SEI, IDR, SECOND_SLICE]
 """units that do not show a beginning"""
 
 
+@pytest.mark.live
 @settings(max_examples=200)
 @given(st.data())
 def test_only_whole_pictures_come_out_and_every_spoiled_one_is_named(data: st.DataObject) -> None:

@@ -63,6 +63,7 @@ def play(clock: TrackClock, sent: list[Sent]) -> list[tuple[Sent, int, bool]]:
     return out
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(("ppm", "rate", "every_ns"), [(200.0, 48_000, 60_000_000), (-200.0, 90_000, 66_666_667)])
 def test_two_hours_are_within_ten_milliseconds(ppm: float, rate: int, every_ns: int) -> None:
     """From the first frame on, and at once after the pause, the jump and the change of SSRC."""

@@ -194,6 +194,7 @@ def test_unknown_codecs_are_left_out_and_tracks_need_parameters() -> None:
         room.plans(3)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("merged", [0, 1])
 def test_state_at_any_record_is_enough_to_go_on(merged: int) -> None:
     """Resumed at records all over a call, and soon after resumed again, the fold makes the segments still to come, and no others."""

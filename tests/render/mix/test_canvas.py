@@ -45,6 +45,7 @@ changes = st.lists(st.tuples(st.integers(0, 4), st.none() | layers | st.integers
 """another layer in that place, or one like that there with other pixels"""
 
 
+@pytest.mark.live
 @given(st.lists(layers, min_size=5, max_size=5), st.lists(changes, max_size=5))
 def test_painting_what_changed_is_painting_everything(first: list[Layer], later: list[list[tuple[int, Layer | int | None]]]) -> None:
     canvas = Canvas(WIDTH, HEIGHT)

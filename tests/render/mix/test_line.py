@@ -163,6 +163,7 @@ def test_sound_or_picture_alone(stream_type: int) -> None:
     assert all((p.video is None) == (stream_type == 1) and (p.audio is None) == (stream_type == 2) for p in plans)
 
 
+@pytest.mark.live
 def test_resumed_at_any_record_it_decides_the_same() -> None:
     room = (
         MixRoom({"fill_type": 1}).come(0, 0).sends(0, 0, 26).come(5.3, 1).sends(1, 5.5, 18).go(18.2, 1).modify(16, 2, {"MixLayoutMode": 1})

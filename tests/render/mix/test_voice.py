@@ -10,6 +10,7 @@ SAMPLES = 960
 REF = Ref(Position(1, 1), 100, 0, samples=SAMPLES, codec="opus")
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("ppm", [-200, 0, 200])
 def test_a_clock_that_drifts_for_hours_is_followed_without_a_seam(ppm: int) -> None:
     track = VoiceTrack()
