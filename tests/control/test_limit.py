@@ -20,7 +20,7 @@ from tests.control.api_process import ApiProcess
 from tests.control.scripted_node import ScriptedNode
 from tests.control.system import System
 
-pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
 
 LIMIT = 30
 CALLS = 200

@@ -43,6 +43,8 @@ async def system(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -
 async def alice(system: Running) -> AsyncIterator[Publisher]:
     async with person(system.janus, "room", "alice") as publisher:
         yield publisher
+    # The next one of that name may come only when the server knows that this one has gone.
+    await until(lambda: _left(system, "room", "alice"))
 
 
 @contextmanager
@@ -67,10 +69,18 @@ async def answered(call: Any) -> str:
     return str(answer)
 
 
-async def bots(system: Running, room: str) -> list[str]:
+async def participants(system: Running, room: str) -> list[dict[str, Any]]:
     async with room_user(system.janus, room, "counter") as counter:
-        listed = (await counter.request(request="listparticipants"))["participants"]
-        return [one["id"] for one in listed if one["display"].startswith("rokuga-bot:")]
+        listed: list[dict[str, Any]] = (await counter.request(request="listparticipants"))["participants"]
+        return listed
+
+
+async def bots(system: Running, room: str) -> list[str]:
+    return [one["id"] for one in await participants(system, room) if one["display"].startswith("rokuga-bot:")]
+
+
+async def _left(system: Running, room: str, user_id: str) -> bool:
+    return user_id not in [one["id"] for one in await participants(system, room)]
 
 
 @pytest.mark.parametrize("part", ["temporal", "control", "node", "janus"])
