@@ -19,7 +19,7 @@ from tests.kit.media_checks import Line, Playlist, playlist, watch
 from tests.kit.rendered import Key, rendered
 from tests.kit.served import served
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300), pytest.mark.browser]
 
 WIDTH, HEIGHT = 320, 180
 START_SECONDS = 2.5

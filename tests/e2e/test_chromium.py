@@ -11,7 +11,7 @@ from tests.kit.media_checks import playlist, playlists, watch
 from tests.kit.receiver import Receiver
 from tests.kit.running import Running, until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(400), pytest.mark.browser]
 
 
 def check(played: Playback, seconds: float) -> None:

@@ -22,7 +22,7 @@ from tests.kit.media_checks import playlist, playlists, watch
 from tests.kit.receiver import Receiver
 from tests.kit.running import Running
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300), pytest.mark.browser]
 
 COLOURS = {"alice": (200, 40, 40), "bob": (40, 180, 60)}
 VIDEO = {"Width": 640, "Height": 360, "Fps": 15, "BitRate": 800_000, "Gop": 10}
