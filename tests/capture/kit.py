@@ -24,7 +24,7 @@ from rokuga.room.protocol import Room, RoomChange, Stream, Subscription
 PARAMS = Params(sdk_app_id=1, room_id="room", room_id_type=0, user_id="bot")
 
 
-async def until(seen: Callable[[], object], seconds: float = 30) -> None:
+async def until(seen: Callable[[], object], seconds: float = 90) -> None:
     """Poll until ``seen`` is true."""
     async with asyncio.timeout(seconds):
         while not seen():
@@ -164,7 +164,7 @@ class CaptureProcess:
     def journal(self) -> Journal:
         return Journal(self.generation.journal)
 
-    async def until_journal(self, seen: Callable[[Journal], object], seconds: float = 30) -> None:
+    async def until_journal(self, seen: Callable[[Journal], object], seconds: float = 90) -> None:
         """Poll the journal until it says so."""
         await until(lambda: self.generation.journal.exists() and seen(self.journal()), seconds)
 

@@ -15,7 +15,7 @@ from tests.capture.kit import CaptureProcess, Journal
 from tests.capture.pictures import decode
 from tests.kit.browser import chromium
 
-pytestmark = [pytest.mark.live, pytest.mark.browser]
+pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
 
 DECODERS = {"h264": "h264", "vp8": "vp8", "vp9": "vp9", "av1": "libdav1d"}
 AUDIO = {"h264": "", "vp8": "pcmu", "vp9": "pcma", "av1": "g722"}

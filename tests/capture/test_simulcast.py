@@ -15,7 +15,7 @@ from tests.capture.kit import PARAMS, CaptureProcess, Journal
 from tests.capture.pictures import decode
 from tests.kit.browser import SIMULCAST, chromium
 
-pytestmark = [pytest.mark.live, pytest.mark.browser]
+pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
 
 CODECS = ("vp8", "h264")
 LARGE, MIDDLE, SMALL = (640, 360), (320, 180), (160, 90)

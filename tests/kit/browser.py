@@ -1,10 +1,12 @@
 """Debian's Chromium: a real publisher with fake devices, and a real player of HLS without any library."""
 
 import asyncio
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,14 +124,29 @@ class Chromium:
             await page.close()
 
 
+@contextmanager
+def _ordinary_chromium() -> Iterator[Path]:
+    """A command that starts Chromium without the right to raise its priority, which root has.
+
+    With it the browser's media threads are real-time ones and others nicer to themselves than to us; those that it talks to, which a
+    test is about, then wait for them on a small machine.
+    """
+    assert shutil.which("chromium"), "chromium is not installed (make setup-test installs it)"
+    with tempfile.TemporaryDirectory(prefix="rokuga-chromium-") as folder:
+        command = Path(folder) / "chromium"
+        without = "setpriv --bounding-set -sys_nice " if os.geteuid() == 0 else ""
+        command.write_text(f'#!/bin/sh\nexec {without}chromium "$@"\n')
+        command.chmod(0o755)
+        yield command
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Chromium]:
     """The system's Chromium, headless."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is not installed (make setup installs it)"
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        try:
-            yield Chromium(browser)
-        finally:
-            await browser.close()
+    with _ordinary_chromium() as path:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+            try:
+                yield Chromium(browser)
+            finally:
+                await browser.close()
