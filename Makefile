@@ -40,11 +40,11 @@ $(STAMP): requirements.lock pyproject.toml | system
 demo: setup
 	@$(BIN)/rokuga demo $(ARGS)
 
-# Pure tests; those that drive real parts, three files at a time (most of their time is waiting); those with a browser, and those that judge
-# times, two at a time.
+# Pure tests; those that drive real parts, three files at a time (most of their time is waiting); those with a browser, one after the
+# other; and those that judge times, two files at a time.
 test: setup-test check
 	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 3 --dist loadfile -q --durations=10
-	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile -q --durations=10
+	$(BIN)/python -m pytest -m browser -q --durations=10
 	$(BIN)/python -m pytest -m "live and alone" -n 2 --dist loadfile -q --durations=10
 
 check: setup
