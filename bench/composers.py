@@ -14,7 +14,7 @@ from typing import Any
 import av
 
 from rokuga.errors import RokugaError
-from rokuga.publish.clip import AUDIO_CLOCK, VIDEO_CLOCK, Clip, Kind, clock_of
+from rokuga.publish.clip import AUDIO_CLOCK, Clip, Kind, clock_of
 from rokuga.publish.media import Look
 from rokuga.render.mix.fit import Fit, fit
 from rokuga.render.mix.layout import CROP, Layout, Shown, arrange
@@ -73,7 +73,6 @@ def write_inputs(sent: Clip, seconds: float, folder: Path) -> tuple[Path, Path]:
 
 def _write(container: Any, stream: Any, sent: Clip, kind: Kind, seconds: float) -> None:
     clock = clock_of(kind)
-    assert clock in (VIDEO_CLOCK, AUDIO_CLOCK)
     for unit in sent.rounds(kind):
         if unit.pts >= seconds * clock:
             break

@@ -42,3 +42,11 @@ async def describe(*more: str) -> None:
     for line in more:
         print(f"            {line}")
     print(flush=True)
+
+
+def table(rows: list[list[str]]) -> None:
+    """Print rows of cells, the first one their titles."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()

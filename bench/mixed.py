@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import check, composers, machine, meter, render
 from bench.composers import Mix
+from bench.machine import table
 from bench.onscreen import OnScreen
 from bench.ours import START_SECONDS, Ours
 from bench.peer import gstreamer_version
@@ -208,11 +209,11 @@ def report(results: list[Figures], profile: list[tuple[str, float]]) -> bool:
         busy = f"{100 * max(f.busy):.0f}" if f.busy else "-"
         shown = f"{100 * meter.median(f.shown):.0f}" if f.shown else "-"
         rows.append([f.mix.name, *(_told(f.cpu.get(name, [])) for name in names), _told(f.capture), shown, busy])
-    _table(rows)
+    table(rows)
     rows = [["tiles", "render/ffmpeg", "live/ffmpeg", "render/GStreamer", "live/browser", "layers/ffmpeg"]]
     pairs = (("render", "ffmpeg"), ("live", "ffmpeg"), ("render", "GStreamer"), ("live", "browser"), ("live, layers", "ffmpeg"))
     rows += [[f.mix.name, *(_ratio(f.ratio(*pair)) for pair in pairs)] for f in results]
-    _table(rows)
+    table(rows)
     print("Bit rates of what was recorded, picture+sound, kb/s:")
     for f in results:
         print(f"  {f.mix.name}: " + "; ".join(f"{who} {', '.join(rates)}" for who, rates in f.rates.items()))
@@ -247,13 +248,6 @@ def _goals(results: list[Figures]) -> Iterator[tuple[str, float | None, float]]:
         largest = able[-1]
         text = f"{largest.mix.name}, the largest at which the browser shows {100 * SHOWN:.0f} %: live to browser"
         yield text, largest.ratio("live", "browser"), BROWSER_GOAL
-
-
-def _table(rows: list[list[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print()
 
 
 async def bench(options: Options) -> bool:

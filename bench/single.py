@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import check, machine, meter, mjr
+from bench.machine import table
 from bench.ours import START_SECONDS, Ours
 from bench.peer import GStreamer, gstreamer_version
 from bench.people import Crowd, clip, rates
@@ -202,13 +203,6 @@ def _told(values: list[float], digits: int = 2) -> str:
     return text if len(values) == 1 else f"{text} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def _table(rows: list[list[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print()
-
-
 def report(results: list[Figures], options: Options) -> bool:
     """Print everything; whether all goals are reached and all outputs were right."""
     print("CPU in % of a core per user: median (range) of the rounds. node, rest: with the task minus without.")
@@ -218,12 +212,12 @@ def report(results: list[Figures], options: Options) -> bool:
         busy = f"{100 * max(f.busy):.0f}"
         memory = _told([m / 1e6 for m in f.memory], 1)
         rows.append([str(f.users), *parts, _told(f.totals), _told(f.peer), f"{f.ratio:.2f}", str(f.lost), memory, busy])
-    _table(rows)
+    table(rows)
     if options.mjr:
         print("Janus' own recording (not live; sound stays Opus), % of a core per user: extra CPU of Janus, then of janus-pp-rec.")
         rows = [["users", "Janus", "janus-pp-rec", "both"]]
         rows += [[str(f.users), *(f"{v:.2f}" for v in (f.mjr_live, f.mjr_after, f.mjr_live + f.mjr_after))] for f in results]
-        _table(rows)
+        table(rows)
     print("Bit rates of what was recorded, kb/s, of all tracks:")
     for name in sorted({name for f in results for name in f.rates}):
         values = [v for f in results for v in f.rates.get(name, [])]

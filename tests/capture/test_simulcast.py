@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
 
 CODECS = ("vp8", "h264")
 LARGE, MIDDLE, SMALL = (640, 360), (320, 180), (160, 90)
-MARKED_NS = 1_000_000_000
+MARKED_NS = 600_000_000
 PICTURES_STOP_NS = 1_500_000_000
 """Janus misses a layer after 250 ms; then the next one's keyframe has to come."""
 
