@@ -31,10 +31,12 @@ def make_track(writer: JournalWriter) -> Track:
 def marked(folder: Path, told_ms: list[int], keys: set[int], held: bool = False) -> list[int]:
     """The numbers of the frames that are marked, of 30 that come every 100 ms.
 
-    ``told_ms``: when we are told of a layer; ``keys``: numbers of keyframes; ``held``: all wait for a hole in front of them.
+    ``told_ms``: when we are told of another layer, the first one being known from the start; ``keys``: numbers of keyframes; ``held``: all
+    wait for a hole in front of them.
     """
     writer = JournalWriter(folder, "task", 0)
     track = make_track(writer)
+    track.layer(0, 0)
     told = list(told_ms)
     for number in range(30):
         now = number * EVERY_MS
@@ -56,13 +58,25 @@ def marked(folder: Path, told_ms: list[int], keys: set[int], held: bool = False)
         ([1050], {0, 10, 20}, [14]),  # told too late: the next frames soon afterwards
         ([950, 1450], {0, 10, 15}, [10, 15]),
         ([950, 960], {0, 10}, [10]),  # through a layer of which nothing was sent
-        ([-50], {0}, []),  # the first layer of all follows none
+        ([-50], {0}, []),  # before anything came: there is no layer that it could follow
         ([950], {0, 8}, [13]),  # the keyframe is lost
         ([], {0, 10}, []),
     ],
 )
 def test_the_mark_is_on_the_new_layers_first_frame(tmp_path: Path, told_ms: list[int], keys: set[int], numbers: list[int]) -> None:
     assert marked(tmp_path / "j", told_ms, keys) == numbers
+
+
+def test_the_first_layer_is_no_switch_however_late_we_are_told(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, "task", 0)
+    track = make_track(writer)
+    for number in range(20):
+        if number == 9:
+            track.layer(2, number * EVERY_MS * MS)
+        track.rtp(RtpPacket(7, 107, number + 1, number * 9000, True, IDR if number in (0, 10) else SLICE), number * EVERY_MS * MS)
+        track.tick(number * EVERY_MS * MS, number * EVERY_MS * MS)
+    writer.close()
+    assert not any(frame.switched for frame, _ in Journal(tmp_path).frames(Journal(tmp_path).tracks("alice", "video")[0]))
 
 
 def test_frames_that_waited_for_a_repair_are_told_apart_by_when_they_came(tmp_path: Path) -> None:

@@ -119,9 +119,11 @@ class Track:
         self._report = report, arrival_ns
 
     def layer(self, layer: int, now_ns: int) -> None:
-        """The server passes on another simulcast layer, from the next keyframe on."""
+        """The server passes on another simulcast layer, from the next keyframe on. The first one told is what we got all along."""
         self._log.debug("simulcast layer", track=self._number, layer=layer)
-        self._layer, self._layer_ns = layer, now_ns
+        if self._layer is not None:
+            self._layer_ns = now_ns
+        self._layer = layer
 
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
         """Journal what is in order; the RTCP datagrams that are due."""
