@@ -20,7 +20,10 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-.PHONY: setup setup-test system demo test check bench-single bench-mixed bench-start bench-days bench-api lock format clean
+# Sources are compiled once, not in each of the many processes that tests and benchmarks start.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: setup setup-test system demo test check types pure bench-single bench-mixed bench-start bench-days bench-api lock format clean
 
 setup: $(STAMP)
 
@@ -40,18 +43,23 @@ $(STAMP): requirements.lock pyproject.toml | system
 demo: setup
 	@$(BIN)/rokuga demo $(ARGS)
 
-# Pure tests; those that drive real parts, three files at a time (most of their time is waiting); those with a browser, one after the
+# Pure tests; those that drive real parts, four files at a time (most of their time is waiting); those with a browser, one after the
 # other; and those that judge times, two files at a time.
 test: setup-test check
-	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 3 --dist loadfile -q --durations=10
+	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 4 --dist loadfile -q --durations=10
 	$(BIN)/python -m pytest -m browser -q --durations=10
 	$(BIN)/python -m pytest -m "live and alone" -n 2 --dist loadfile -q --durations=10
 
 check: setup
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/ruff check src tests bench
+	$(MAKE) --no-print-directory -j2 -O types pure
+
+types: setup
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not live" -n 4 -q
+
+pure: setup
+	$(BIN)/python -m pytest -m "not live" -n 2 -q
 
 # What a recorded user costs, beside GStreamer and Janus' own recording: about an hour; ARGS="--users 10" for one number of users.
 bench-single: setup

@@ -41,11 +41,13 @@ Box = tuple[float, float, float, float]
 def colours() -> list[Rgb]:
     """As far from one another, from the background and from the mark as can be, and none so bright that the mark is not seen on it."""
     steps = range(0, 256, 51)
-    free = [c for c in ((r, g, b) for r in steps for g in steps for b in steps) if yuv(c)[0] <= 170]
-    chosen = [BACKGROUND, WHITE]
-    while len(chosen) < MOST + 2:
-        chosen.append(max(free, key=lambda c: min(distance(yuv(c), yuv(other)) for other in chosen)))
-    return chosen[2:]
+    seen = {c: yuv(c) for c in ((r, g, b) for r in steps for g in steps for b in steps)}
+    nearest = {c: min(distance(seen[c], seen[other]) for other in (BACKGROUND, WHITE)) for c in seen if seen[c][0] <= 170}
+    chosen: list[Rgb] = []
+    while len(chosen) < MOST:
+        chosen.append(max(nearest, key=lambda c: nearest[c]))
+        nearest = {c: min(near, distance(seen[c], seen[chosen[-1]])) for c, near in nearest.items()}
+    return chosen
 
 
 def distance(a: tuple[int, ...], b: tuple[int, ...]) -> int:
