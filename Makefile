@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := janus python3-venv fonts-noto-cjk
 TEST_PACKAGES := chromium iproute2
+CLIENTS := tests/clients
 BENCH_PACKAGES := janus-tools python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-nice
 MIX_PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-ugly xvfb pulseaudio chromium
@@ -27,8 +28,19 @@ unexport PYTHONDONTWRITEBYTECODE
 
 setup: $(STAMP)
 
-setup-test: setup
+setup-test: setup $(CLIENTS)/node_modules/.installed $(CLIENTS)/.tccli/.installed
 	@$(call install,$(TEST_PACKAGES))
+
+# Tencent's other clients, which the tests drive.
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
+	@command -v npm >/dev/null || { $(call install,nodejs npm) }
+	npm ci --silent --prefix $(CLIENTS)
+	@touch $@
+
+$(CLIENTS)/.tccli/.installed: $(CLIENTS)/tccli.lock | setup
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes --target $(@D) -r $<
+	@touch $@
 
 system:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
@@ -43,12 +55,12 @@ $(STAMP): requirements.lock pyproject.toml | system
 demo: setup
 	@$(BIN)/rokuga demo $(ARGS)
 
-# Pure tests; those that drive real parts, four files at a time (most of their time is waiting); those with a browser, one after the
-# other; and those that judge times, two files at a time.
+# Pure tests; those that drive real parts, four files at a time (most of their time is waiting); those with a busy browser, one after
+# the other; and those that judge times, which take little of a machine, three files at a time.
 test: setup-test check
 	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 4 --dist loadfile -q --durations=10
 	$(BIN)/python -m pytest -m browser -q --durations=10
-	$(BIN)/python -m pytest -m "live and alone" -n 2 --dist loadfile -q --durations=10
+	$(BIN)/python -m pytest -m "live and alone" -n 3 --dist loadfile -q --durations=10
 
 check: setup
 	$(BIN)/ruff format --check src tests bench
@@ -83,12 +95,19 @@ bench-api: setup
 bench-days: setup
 	@$(BIN)/python -m bench.days $(ARGS)
 
-lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements.lock
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+# No address of any registry is written down.
+lock: setup
+	$(LOCK) --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) $(CLIENTS)/tccli.in -o $(CLIENTS)/tccli.lock
+	cd $(CLIENTS) && npm install --silent --package-lock-only
+	$(BIN)/python -c "import json, pathlib; p = pathlib.Path('$(CLIENTS)/package-lock.json'); d = json.loads(p.read_text()); \
+	  [package.pop('funding', None) for package in d['packages'].values()]; p.write_text(json.dumps(d, indent=2) + '\n')"
 
 format: setup
 	$(BIN)/ruff check --fix src tests bench
 	$(BIN)/ruff format src tests bench
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CLIENTS)/node_modules $(CLIENTS)/.tccli .mypy_cache .ruff_cache .pytest_cache

@@ -1,16 +1,12 @@
 """What is served beside the API, and the API over TLS."""
 
 import asyncio
-import datetime
 import json
 import socket
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from tencentcloud.common import credential
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 from tencentcloud.common.profile.client_profile import ClientProfile
@@ -22,6 +18,7 @@ from rokuga.api.server import build_app, listening, serve, url_of
 from rokuga.config import Config, Server
 from rokuga.errors import ConfigError
 from rokuga.folders import DataFolder
+from tests.kit.certificates import certificate
 
 from .calls import APP, SECRET_ID, SECRET_KEY, TASK, call
 from .conftest import Running
@@ -108,30 +105,6 @@ async def test_serve_until_cancelled(config: Config, tmp_path: Path) -> None:
 async def test_no_media_links_without_a_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="payload_key"):
         build_app(Config(), DataFolder(tmp_path), MemoryTasks(), MemoryBucket().probe)
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
-    return cert_file, key_file
 
 
 async def test_tls(config: Config, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ CLOCKS = {"opus": (48_000, 2), "pcmu": (8000, 1), "pcma": (8000, 1), "g722": (80
 LAYERS = "user.video.setParameters((p => { p.encodings[0].scalabilityMode = 'MODE'; return p; })(user.video.getParameters()))"
 ANSWER_NS = 2_000_000_000
 """within which a keyframe comes that was asked for"""
+UNSEEN_NS = 200_000_000
+"""so much before it may have begun to come, without our having seen that it is one"""
 
 
 async def test_each_codec_of_a_browser_is_captured(janus: EmbeddedJanus, tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def check_video(journal: Journal, track: TrackOpened) -> None:
     asked = [e.monotonic_ns for e in entries if e.monotonic_ns < until]
     keyframes = [frame.first_arrival_ns for frame, _ in frames if frame.keyframe]
     assert asked
-    assert all(any(0 < came - when < ANSWER_NS for came in keyframes) for when in asked), (track.codec, asked, keyframes)
+    assert all(any(-UNSEEN_NS < came - when < ANSWER_NS for came in keyframes) for when in asked), (track.codec, asked, keyframes)
 
 
 def check_audio(journal: Journal, track: TrackOpened) -> None:

@@ -27,7 +27,7 @@ START_SECONDS = 2.5
 STALL_SECONDS = 2.0
 """And so long it may forget its camera."""
 GAPLESS_SECONDS = 0.03
-PACE = 2.5
+PACE = 4
 """The browser plays that many times as fast."""
 
 

@@ -22,7 +22,7 @@ from tests.kit.media_checks import playlist, playlists, watch
 from tests.kit.receiver import Receiver
 from tests.kit.running import Running
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300), pytest.mark.browser]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 COLOURS = {"alice": (200, 40, 40), "bob": (40, 180, 60)}
 VIDEO = {"Width": 640, "Height": 360, "Fps": 15, "BitRate": 800_000, "Gop": 10}
@@ -123,6 +123,7 @@ async def test_a_room_in_one_picture(tmp_path: Path) -> None:
     assert near(seen.at(changed + 1, 40, 340), COLOURS["alice"]), "small, at the bottom left"
 
 
+@pytest.mark.browser
 async def test_browsers_with_simulcast_are_mixed_and_the_mix_plays_in_a_browser(tmp_path: Path) -> None:
     """Two of three layers fill the places of two users."""
     blue = {"MixLayoutMode": 3, "BackGroundColor": "#1e3cc8"}

@@ -12,7 +12,7 @@ from tests.kit.running import until
 from tests.kit.served import served
 from tests.kit.test_media_checks import write
 
-pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 
 
 async def test_chromium_publishes_h264(tmp_path: Path) -> None:

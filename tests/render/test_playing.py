@@ -15,7 +15,7 @@ from tests.kit.seaweed import free_ports
 from tests.render.material import SECOND, JournalMaker, Published, coded, h264, opus
 from tests.render.test_media import Rendered, rendered
 
-pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 
 
 def stopped_camera(folder: Path, codec: str, fill_type: int) -> Rendered:
