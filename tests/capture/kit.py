@@ -19,7 +19,7 @@ from rokuga.folders import Generation
 from rokuga.journal.reader import Damage, Entry, JournalReader
 from rokuga.journal.records import Frame, Loss, Record, TrackClosed, TrackOpened
 from rokuga.publish.clip import Unit, nal_units
-from rokuga.room.protocol import Room, RoomChange, Stream, Subscription
+from rokuga.room.protocol import Layer, Room, RoomChange, Stream, Subscription
 
 PARAMS = Params(sdk_app_id=1, room_id="room", room_id_type=0, user_id="bot")
 
@@ -268,7 +268,7 @@ class BadSubscription:
         self.stream = stream
         await self._inner.update(stream)
 
-    async def layers(self, wanted: Mapping[str, int]) -> None:
+    async def layers(self, wanted: Mapping[str, Layer]) -> None:
         await self._inner.layers(wanted)
 
     async def close(self) -> None:

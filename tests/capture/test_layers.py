@@ -1,13 +1,15 @@
 """Which simulcast layer is asked for, given where a camera is seen."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rokuga.capture.layers import HIGHEST, Layers, picture_size, places
+from rokuga.capture.layers import Layers, picture_size, pictures_a_second, places
 from rokuga.control.model import Params
 from rokuga.render.mix.layout import CROP, FIT, STRETCH, Cell, Rect
-from rokuga.room.protocol import MediaTrack, Stream
+from rokuga.room.protocol import HIGHEST, MediaTrack, Stream
 
 PARAMS = Params(sdk_app_id=1, room_id="room", room_id_type=0, user_id="bot")
 VIDEO = {"VideoParams": {"Width": 1280, "Height": 720, "Fps": 15, "BitRate": 1_000_000, "Gop": 4}}
@@ -23,6 +25,12 @@ def stream(name: str, order: int, video: bool = True) -> Stream:
 
 def test_streams_recorded_one_by_one_have_no_places() -> None:
     assert places(PARAMS, [stream("a", 0)]) is None
+
+
+def test_pictures_that_are_shown_a_second() -> None:
+    assert pictures_a_second(PARAMS) == 0
+    assert pictures_a_second(replace(PARAMS, record_mode=2, transcode=VIDEO)) == 15
+    assert pictures_a_second(replace(PARAMS, record_mode=2)) == 15, "TRTC's default"
 
 
 def test_places_are_those_of_the_layout() -> None:

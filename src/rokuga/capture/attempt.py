@@ -8,13 +8,12 @@ from typing import Any
 
 from rokuga import clock
 from rokuga.capture import rtcp, rtp
-from rokuga.capture.layers import HIGHEST
 from rokuga.capture.sdp import Codec, Local, Media, Offer, make_answer, parse_offer
 from rokuga.capture.track import DEPACKETIZERS, Setting, Track
 from rokuga.capture.transport import MediaTransport
 from rokuga.errors import RoomError
 from rokuga.render.mix.layout import Cell
-from rokuga.room.protocol import Stream, Subscription
+from rokuga.room.protocol import Layer, Stream, Subscription
 
 
 class Attempt:
@@ -37,8 +36,8 @@ class Attempt:
         self._own_ssrcs: dict[str, int] = {}
         self._refused: set[str] = set()
         self._cells: Sequence[Cell] | None = None
-        self._asked: dict[str, int] = {}
-        """the simulcast layer that was asked for last, by mid"""
+        self._asked: dict[str, Layer] = {}
+        """what was asked for last of a simulcast camera, by mid"""
         self._wanted = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cause = "unpublished"
@@ -67,8 +66,9 @@ class Attempt:
             for track in list(self.tracks.values()):
                 for datagram in track.tick(now, utc):
                     self._transport.send_rtcp(datagram)
-                if track.layers is not None and track.layers.wanted != self._asked.get(track.media.mid, HIGHEST):
-                    self._asked[track.media.mid] = track.layers.wanted
+                wanted = track.wanted
+                if wanted is not None and wanted != self._asked.get(track.media.mid, Layer()):
+                    self._asked[track.media.mid] = wanted
                     self._wanted.set()
         except Exception as error:  # noqa: BLE001 ends this attempt, with a trace in the log
             self._failed.set_exception(error)

@@ -8,10 +8,8 @@ from rokuga.render import h264
 from rokuga.render.mix.fit import fit
 from rokuga.render.mix.layout import Cell, Shown, arrange
 from rokuga.render.mix.settings import Look, Output
-from rokuga.room.protocol import MediaId, Stream
+from rokuga.room.protocol import HIGHEST, MediaId, Stream
 
-HIGHEST = 2
-"""Layers are counted from 0; where there are fewer than three the highest one is sent instead."""
 MOST_ENLARGED = Fraction(11, 10)
 """A picture that is enlarged by a tenth looks no different."""
 PATIENCE_NS = 1_200_000_000
@@ -36,6 +34,11 @@ def places(params: Params, streams: Sequence[Stream]) -> Mapping[Key, Sequence[C
         if cell.shown is not None:
             found[cell.shown.user_id, cell.shown.media_id].append(cell)
     return found
+
+
+def pictures_a_second(params: Params) -> int:
+    """How many are shown of any stream in a mixed picture; 0 where streams are recorded one by one."""
+    return Output.of(params.transcode).fps if params.record_mode == MIXED else 0
 
 
 def picture_size(codec: str, keyframe: bytes) -> Size | None:

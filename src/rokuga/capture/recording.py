@@ -8,7 +8,7 @@ from typing import Any
 from aiortc import RTCCertificate
 
 from rokuga import clock
-from rokuga.capture.layers import places
+from rokuga.capture.layers import pictures_a_second, places
 from rokuga.capture.presence import Presence
 from rokuga.capture.stream import Receiver
 from rokuga.capture.track import Setting
@@ -43,7 +43,9 @@ class Recording:
         self._room: Room | None = None
         self._receivers: dict[Key, Receiver] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._setting = Setting(journal, RTCCertificate.generateCertificate(), params.segment_seconds, Counter(), log)
+        self._setting = Setting(
+            journal, RTCCertificate.generateCertificate(), params.segment_seconds, Counter(), log, pictures_a_second(params)
+        )
         self._last_packet_ns = 0
         journal.append(records.Params(version, asdict(params)))
 

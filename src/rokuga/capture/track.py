@@ -15,13 +15,14 @@ from rokuga.capture.depacketize import INCOMPLETE, AccessUnit, AudioDepacketizer
 from rokuga.capture.h264 import H264Depacketizer
 from rokuga.capture.keyframes import KeyframeAsker
 from rokuga.capture.layers import Layers, Size, picture_size
+from rokuga.capture.pace import Pace
 from rokuga.capture.rtp import RtpPacket
 from rokuga.capture.sdp import Codec, Media
-from rokuga.capture.vp8 import Vp8Depacketizer
+from rokuga.capture.vp8 import Vp8Depacketizer, temporal_layer
 from rokuga.capture.vp9 import Vp9Depacketizer
 from rokuga.journal.records import Frame, KeyframeAsked, Loss, TrackClosed, TrackOpened
 from rokuga.journal.writer import JournalWriter
-from rokuga.room.protocol import Stream
+from rokuga.room.protocol import HIGHEST, Layer, Stream
 
 REPORT_NS = 1_000_000_000
 LAYER_EARLY_NS = 100_000_000
@@ -49,13 +50,17 @@ DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What all receivers of a recording share; ``past`` adds up the counters of closed tracks."""
+    """What all receivers of a recording share; ``past`` adds up the counters of closed tracks.
+
+    ``fps``: pictures a second that are shown of any video; 0 where every picture counts.
+    """
 
     journal: JournalWriter
     certificate: RTCCertificate
     segment_seconds: float
     past: Counter[str]
     log: Any
+    fps: int = 0
     datagrams: Datagrams = field(default_factory=Datagrams)
 
 
@@ -79,6 +84,8 @@ class Track:
         self._reported_ns = 0
         self._reported = (0, 0)
         self.layers = Layers() if stream.video is not None and stream.video.simulcast and media.kind == "video" else None
+        # Janus leaves out temporal layers of VP8 alone.
+        self._pace = Pace(setting.fps) if self.layers is not None and codec.name == "vp8" and setting.fps else None
         self._layer: int | None = None
         self._layer_ns: int | None = None
         """when we were told of a layer whose first frame has not been seen"""
@@ -90,6 +97,11 @@ class Track:
     def number(self) -> int:
         """The journal's number of this track."""
         return self._number
+
+    @property
+    def wanted(self) -> Layer | None:
+        """What is to be asked for of a simulcast camera; None of any other."""
+        return None if self.layers is None else Layer(self.layers.wanted, self._pace.wanted if self._pace else HIGHEST)
 
     @property
     def last_arrival_ns(self) -> int:
@@ -110,6 +122,8 @@ class Track:
     def rtp(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
         self._buffer.push(packet, arrival_ns)
+        if self._pace is not None and packet.marker:
+            self._pace.saw(temporal_layer(packet.payload), arrival_ns)
 
     def rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the retransmission SSRC. Raises MalformedPacket."""

@@ -34,6 +34,18 @@ def read_descriptor(payload: bytes) -> tuple[int, bool]:
     return size, bool(first & S) and not first & PARTITION
 
 
+def temporal_layer(payload: bytes) -> int:
+    """The number of the temporal layer (TID) of the frame that a packet is of; 0 where the packet names none."""
+    if len(payload) < 2 or not payload[0] & X or not payload[1] & T:
+        return 0
+    extension, at = payload[1], 2
+    if extension & I:
+        at += 2 if payload[at : at + 1] >= b"\x80" else 1
+    if extension & L:
+        at += 1
+    return payload[at] >> 6 if at < len(payload) else 0
+
+
 class Vp8Depacketizer(PictureDepacketizer):
     """See PictureDepacketizer."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 MediaId = Literal["main", "aux"]
 
@@ -63,6 +63,17 @@ class Gone:
 RoomChange = UserJoined | UserLeft | Published | Gone
 
 
+HIGHEST = 2
+"""Layers of simulcast, of size and of rate, are counted from 0; where there are fewer than three the highest one is sent instead."""
+
+
+class Layer(NamedTuple):
+    """What is asked for of a simulcast camera: a size, and in that size a rate (with the pictures of the lower ones)."""
+
+    spatial: int = HIGHEST
+    temporal: int = HIGHEST
+
+
 class Subscription(Protocol):
     """One stream's subscription: a handle of its own, so that a change of one stream touches no other.
 
@@ -77,8 +88,8 @@ class Subscription(Protocol):
         Simulcast is subscribed to at its highest layer; while the one asked for does not come the server passes on a lower one.
         """
 
-    async def layers(self, wanted: Mapping[str, int]) -> None:
-        """Ask for other layers of m-lines, by mid as offered. Each is passed on from its next keyframe on. Raises RoomError."""
+    async def layers(self, wanted: Mapping[str, Layer]) -> None:
+        """Ask for other layers of m-lines, by mid as offered. Another size is passed on from its next keyframe on. Raises RoomError."""
 
     def offers(self) -> AsyncIterator[str]:
         """SDP offers, the first one at once; each must be answered with ``answer``.

@@ -8,13 +8,11 @@ import structlog
 
 from rokuga.errors import RoomError
 from rokuga.room.link import Message
-from rokuga.room.protocol import Stream
+from rokuga.room.protocol import Layer, Stream
 from rokuga.room.session import Handle, Session
 
 ANSWER_SECONDS = 10.0
 """How long ``update`` waits for the answer to an offer that is under way."""
-HIGHEST_LAYER = 2
-"""Janus counts simulcast layers, and temporal layers within them, from 0 to at most 2; where there are fewer the highest is sent."""
 GATHER_SECONDS = 2.0
 """How long a Janus with full trickle may take to name its candidates."""
 _log = structlog.get_logger(__name__)
@@ -36,8 +34,12 @@ def _media(stream: Stream) -> set[Medium]:
 
 def _named(media: set[Medium], stream: Stream) -> list[dict[str, Any]]:
     layered = {track.mid for track in (stream.audio, stream.video) if track is not None and track.simulcast}
-    highest = {"substream": HIGHEST_LAYER, "temporal": HIGHEST_LAYER}
-    return [{"feed": feed, "mid": mid, **(highest if mid in layered else {})} for feed, mid in sorted(media, key=str)]
+    return [{"feed": feed, "mid": mid, **(_choice(Layer()) if mid in layered else {})} for feed, mid in sorted(media, key=str)]
+
+
+def _choice(layer: Layer) -> dict[str, int]:
+    """In Janus' words."""
+    return {"substream": layer.spatial, "temporal": layer.temporal}
 
 
 class JanusSubscription:
@@ -111,8 +113,8 @@ class JanusSubscription:
                 # again it would add the same m-lines a second time.
                 self._active = want
 
-    async def layers(self, wanted: Mapping[str, int]) -> None:
-        streams = [{"mid": mid, "substream": layer} for mid, layer in sorted(wanted.items())]
+    async def layers(self, wanted: Mapping[str, Layer]) -> None:
+        streams = [{"mid": mid, **_choice(layer)} for mid, layer in sorted(wanted.items())]
         await self._handle.request({"request": "configure", "streams": streams})
 
     async def close(self) -> None:
