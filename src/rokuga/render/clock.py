@@ -94,9 +94,10 @@ class TrackClock:
             self._behind = None
             restarted = not switched
         elif self._last is not None:
-            target = min(ahead, self._least_behind(arrival_ns, ahead))
-            limit = int(max(0, rtp_ns - self._last[0]) * SLEW)
-            self._offset += max(-limit, min(limit, target - self._offset))
+            off = min(ahead, self._least_behind(arrival_ns, ahead)) - self._offset
+            if off:
+                limit = int(max(0, rtp_ns - self._last[0]) * SLEW)
+                self._offset += max(-limit, min(limit, off))
         self._settled_span = span
         self._remember(arrival_ns, arrival_ns - rtp_ns)
         if self._minima[0][1] == self._settled:

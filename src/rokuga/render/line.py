@@ -180,7 +180,8 @@ class Line(ABC):
                     del self._tracks[item.track]
                     if not self._tracks:
                         yield from self._end()
-            self._keep_resume(after)
+            if self._began:
+                self._keep_resume(after)
         yield from self._passed(now_ns)
         self._keep_resume(after)
 

@@ -9,7 +9,7 @@ import structlog
 
 from rokuga.errors import JournalError
 from rokuga.folders import Generation
-from rokuga.journal.reader import Damage, JournalReader, Position, last_header
+from rokuga.journal.reader import Damage, Entry, JournalReader, Position, last_header
 from rokuga.journal.records import FileHeader
 from rokuga.render.checkpoint import VERSION, read_checkpoint, write_checkpoint
 from rokuga.render.fold import Fold
@@ -65,6 +65,7 @@ class _Render:
 
     async def _read_on(self, fold: Fold, reader: JournalReader) -> bool:
         """Everything that is there now; True when that was the end."""
+        last: Entry | None = None
         for number, item in enumerate(reader.read(), 1):
             if isinstance(item, Damage):
                 self._log.error("journal is damaged", file=item.position.file, offset=item.position.offset, reason=item.reason)
@@ -72,7 +73,8 @@ class _Render:
             plans = fold.feed(item)
             for plan in plans:
                 await self._write(fold, plan)
-            self._lag.at(item.monotonic_ns)
+            if plans or number % BREATH == 0:
+                self._lag.at(item.monotonic_ns)
             self._saved_ns = self._saved_ns or item.monotonic_ns
             if plans or item.monotonic_ns - self._saved_ns > QUIET_NS:
                 self._saved_ns = item.monotonic_ns
@@ -82,6 +84,9 @@ class _Render:
                 return True
             if number % BREATH == 0:
                 await asyncio.sleep(0)
+            last = item
+        if last is not None:
+            self._lag.at(last.monotonic_ns)
         return False
 
     async def _write(self, fold: Fold, plan: Plan) -> None:

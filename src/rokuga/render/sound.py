@@ -41,6 +41,7 @@ Payload = Callable[[Ref], bytes]
 """A frame's bytes; empty if the journal cannot be read there."""
 
 
+@cache
 def adts_header(frame_bytes: int, channels: int, rate: int) -> bytes:
     """Seven bytes in front of an AAC-LC frame (ISO/IEC 13818-7 §6.2)."""
     length = frame_bytes + 7
@@ -149,21 +150,22 @@ def _blocks(plan: AudioPlan, payload: Payload, begin: int, count: int) -> Iterat
     """``count`` blocks of interleaved float sound from sample time ``begin`` on, with silence where there is none."""
     sample = SAMPLE * plan.channels
     size = BLOCK * sample
-    buffer = bytearray()
+    rest = b""
     at = begin
     for time, sound in decoded(plan.packets, [p.time for p in plan.packets], payload, plan.channels):
-        buffer += bytes(max(0, time - at) * sample)
-        buffer += sound[max(0, at - time) * sample :] if time < at else sound
+        heard = sound[max(0, at - time) * sample :] if time < at else sound
+        buffer = b"".join((rest, bytes(max(0, time - at) * sample), heard))
         at = max(at, time + len(sound) // sample)
-        while len(buffer) >= size:
-            if count == 0:
-                return
-            yield bytes(buffer[:size])
-            del buffer[:size]
-            count -= 1
-    buffer += bytes(max(0, count * size - len(buffer)))
+        whole = min(len(buffer) // size, count)
+        for index in range(whole):
+            yield buffer[index * size : (index + 1) * size]
+        count -= whole
+        if not count:
+            return
+        rest = buffer[whole * size :]
+    buffer = rest + bytes(max(0, count * size - len(rest)))
     for index in range(count):
-        yield bytes(buffer[index * size : (index + 1) * size])
+        yield buffer[index * size : (index + 1) * size]
 
 
 def silences(packets: Sequence[Ref], times: Sequence[int]) -> list[bool]:
