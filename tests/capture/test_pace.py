@@ -1,5 +1,7 @@
 """Temporal layers of VP8: those that a mix has no use for are not asked for."""
 
+from itertools import pairwise
+
 import pytest
 
 from rokuga.capture.pace import Pace
@@ -52,7 +54,7 @@ def test_it_does_not_waver() -> None:
     for second in range(1, 60):
         send(pace, 30, second, 1)
         wishes.append(pace.wanted)
-    assert sum(a != b for a, b in zip(wishes, wishes[1:], strict=False)) == 1
+    assert sum(a != b for a, b in pairwise(wishes)) == 1
 
 
 @pytest.mark.parametrize(

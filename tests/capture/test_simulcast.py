@@ -95,6 +95,7 @@ async def test_of_a_mixed_recording_only_the_layers_that_fill_their_places_are_a
     for codec in CODECS:
         video = journal.frames(journal.track(codec, "video"))
         assert max(b.first_arrival_ns - a.first_arrival_ns for (a, _), (b, _) in pairwise(video)) < PICTURES_STOP_NS
+        assert len(decode(codec, [data for _, data in video])) == len(video), "none needs one that was left out"
 
 
 def pictures(journal: Journal, user: str, seconds: float) -> int:
