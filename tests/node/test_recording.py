@@ -38,6 +38,7 @@ def room(request: pytest.FixtureRequest) -> str:
     return str(request.node.name)[:60]
 
 
+@pytest.mark.alone
 async def test_a_recording_reaches_the_bucket(system: NodeSystem, room: str) -> None:
     async with system.publisher(room, "alice"):
         task_id = await system.create(room)
