@@ -59,7 +59,7 @@ async def test_a_recording_reaches_the_bucket(system: NodeSystem, room: str) -> 
             assert reports["uploaded", name] - reports["sliced", name] < 3000
     kinds = [kind for kind, _ in reports]
     assert kinds[:2] == ["started", "upload_started"]
-    assert kinds[-1] == "drained"
+    assert set(kinds[-2:]) == {"stopped", "drained"}, "either may be noticed first"
 
 
 async def recording(system: NodeSystem, room: str, segments: int = 1, heartbeat_timeout: float = 3) -> tuple[str, Generation]:
