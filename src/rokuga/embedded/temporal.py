@@ -1,6 +1,7 @@
 """Temporal's dev server as a child process: one machine, its database file is the truth."""
 
 import asyncio
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,8 @@ from rokuga.embedded.process import READY_SECONDS, Child, ChildError, answers, f
 
 # ResourceExpiredHour goes up to 720 h: what ended must be found that long.
 RETENTION_SECONDS = 31 * 24 * 3600
+GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "600MiB"}
+"""Go's collector otherwise takes a good part of the server's time, for a hundred megabytes. The environment may say otherwise."""
 
 
 class EmbeddedTemporal:
@@ -35,7 +38,7 @@ class EmbeddedTemporal:
         command += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=true"]
         # One fsync a transaction instead of several, and as durable: under load its calls took a quarter of the time.
         command += ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=2"]
-        self.child = Child("temporal", command, folder / "temporal.log")
+        self.child = Child("temporal", command, folder / "temporal.log", env=GARBAGE | dict(os.environ))
 
     async def __aenter__(self) -> Self:
         await self.start()
