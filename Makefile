@@ -58,9 +58,9 @@ demo: setup
 # Pure tests; those that drive real parts, three files at a time (most of their time is waiting); those with a busy browser, one after
 # the other; and those that judge times, which take little of a machine, three files at a time.
 test: setup-test check
-	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 3 --dist loadfile --no-loadscope-reorder -q --durations=10
+	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 3 --dist loadfile -q --durations=10
 	$(BIN)/python -m pytest -m browser -q --durations=10
-	$(BIN)/python -m pytest -m "live and alone" -n 3 --dist loadfile --no-loadscope-reorder -q --durations=10
+	$(BIN)/python -m pytest -m "live and alone" -n 3 --dist loadfile -q --durations=10
 
 check: setup
 	$(BIN)/ruff format --check src tests bench

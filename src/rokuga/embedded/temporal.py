@@ -17,7 +17,7 @@ from rokuga.embedded.process import READY_SECONDS, Child, ChildError, answers, f
 # ResourceExpiredHour goes up to 720 h: what ended must be found that long.
 RETENTION_SECONDS = 31 * 24 * 3600
 GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "600MiB"}
-"""Go's collector otherwise takes a good part of the server's time, for a hundred megabytes. The environment may say otherwise."""
+"""Go's collector: once the heap has grown fivefold, but sooner near this much memory. The environment may say otherwise."""
 
 
 class EmbeddedTemporal:
