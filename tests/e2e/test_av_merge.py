@@ -36,7 +36,7 @@ async def test_a_user_is_one_playlist(tmp_path: Path) -> None:
     for path, one in zip(lists, seen, strict=True):
         assert one.audio is not None
         assert one.video is not None
-        assert one.audio.seconds > 18
+        assert one.audio.seconds > 22
         assert max(b - a for a, b in zip(one.audio.times, one.audio.times[1:], strict=False)) < 0.025
         assert len(playlist(path).entries) >= 2
     both = next(one for one in seen if one.audio and one.audio.marks and one.video and one.video.marks)
