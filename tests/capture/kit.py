@@ -21,6 +21,9 @@ from rokuga.journal.records import Frame, Loss, Record, TrackClosed, TrackOpened
 from rokuga.publish.clip import Unit, nal_units
 from rokuga.room.protocol import Layer, Room, RoomChange, Stream, Subscription
 
+ANSWER_NS = 2_000_000_000
+"""within which a keyframe comes that was asked for"""
+
 PARAMS = Params(sdk_app_id=1, room_id="room", room_id_type=0, user_id="bot")
 
 
@@ -84,6 +87,14 @@ class Journal:
             if record.track == track.track:
                 found.append((record, data))
         return found
+
+    def playable(self, track: TrackOpened) -> list[tuple[Frame, bytes]]:
+        """The video from where it can be decoded on: what a publisher that was there before us sends until it has heard that we
+        need a keyframe begins with none."""
+        frames = self.frames(track)
+        first = next(n for n, (frame, _) in enumerate(frames) if frame.keyframe)
+        assert frames[first][0].first_arrival_ns - frames[0][0].first_arrival_ns < ANSWER_NS
+        return frames[first:]
 
 
 def units_of(data: bytes, video: bool) -> tuple[bytes, ...]:

@@ -47,7 +47,7 @@ async def test_the_highest_layer_that_flows_is_captured(janus: EmbeddedJanus, tm
     journal = capture.journal()
     assert journal.losses() == []
     for codec in CODECS:
-        video = journal.frames(journal.track(codec, "video"))
+        video = journal.playable(journal.track(codec, "video"))
         assert len(decode(codec, [data for _, data in video])) == len(video), "each picture can be decoded"
         assert max(b.first_arrival_ns - a.first_arrival_ns for (a, _), (b, _) in pairwise(video)) < PICTURES_STOP_NS
         # Each switch is marked, at a keyframe of another size or, where we were told of it too late, soon afterwards.
@@ -93,7 +93,7 @@ async def test_of_a_mixed_recording_only_the_layers_that_fill_their_places_are_a
     journal = capture.journal()
     assert journal.losses() == []
     for codec in CODECS:
-        video = journal.frames(journal.track(codec, "video"))
+        video = journal.playable(journal.track(codec, "video"))
         assert max(b.first_arrival_ns - a.first_arrival_ns for (a, _), (b, _) in pairwise(video)) < PICTURES_STOP_NS
         assert len(decode(codec, [data for _, data in video])) == len(video), "none needs one that was left out"
 
