@@ -30,10 +30,10 @@ SECRETS = ("bench-secret-1", "bench-secret-2")
 STORAGE = {"Vendor": 0, "Region": "local", "Bucket": BUCKET, "AccessKey": "none", "SecretKey": "none"}
 IDLE_SECONDS = 86400
 """MaxIdleTime: the rooms are empty"""
-CALLS_PER_SECOND = 15
-"""of Describe and of Modify, with each SecretId"""
-PAIRS_PER_SECOND = 2
-"""of Create and Delete, in all"""
+DESCRIBES, MODIFIES = 15.0, 15.0
+"""calls a second with each SecretId"""
+PAIRS = 2.0
+"""Create and Delete, a second, in all"""
 LIFE_SECONDS = 1.5
 """of a recording that is created and deleted"""
 GOAL_P99 = 0.3
@@ -84,12 +84,21 @@ class Caller:
         return await self.client.create(f"quiet {self.app} {number}", bot, sig, STORAGE, {"MaxIdleTime": IDLE_SECONDS})
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Calls a second: Describe and Modify with each SecretId, pairs of Create and Delete in all."""
+
+    describes: float = DESCRIBES
+    modifies: float = MODIFIES
+    pairs: float = PAIRS
+
+
 async def paced(per_second: float, until: float, call: Callable[[], Awaitable[object]]) -> None:
     """Begin so many calls a second, evenly, whether those before are answered or not; until all are."""
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
         due = loop.time()
-        while due < until:
+        while per_second and due < until:
             await asyncio.sleep(due - loop.time())
             group.create_task(_awaited(call))
             due += 1 / per_second
@@ -99,8 +108,8 @@ async def _awaited(call: Callable[[], Awaitable[object]]) -> None:
     await call()
 
 
-async def load(callers: list[Caller], answers: Answers, seconds: float) -> None:
-    """What the goals are about."""
+async def load(callers: list[Caller], answers: Answers, seconds: float, rates: Rates) -> None:
+    """What the goals are about, with the rates that are."""
     until = asyncio.get_running_loop().time() + seconds
     creators = itertools.cycle(callers)
 
@@ -112,7 +121,7 @@ async def load(callers: list[Caller], answers: Answers, seconds: float) -> None:
             await answers.time("Delete", caller.client.delete(str(task_id)))
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(paced(PAIRS_PER_SECOND, until, pair))
+        group.create_task(paced(rates.pairs, until, pair))
         for caller in callers:
             tasks, numbers = itertools.cycle(caller.tasks), itertools.count()
 
@@ -123,8 +132,8 @@ async def load(callers: list[Caller], answers: Answers, seconds: float) -> None:
                 lists = {"UnSubscribeVideoUserIds": [f"nobody_{next(numbers)}"]}
                 return await answers.time("Modify", caller.client.modify(next(tasks), lists))
 
-            group.create_task(paced(CALLS_PER_SECOND, until, describe))
-            group.create_task(paced(CALLS_PER_SECOND, until, modify))
+            group.create_task(paced(rates.describes, until, describe))
+            group.create_task(paced(rates.modifies, until, modify))
 
 
 async def modify_often(caller: Caller, answers: Answers, count: int) -> None:
@@ -168,7 +177,7 @@ async def callers_of(system: System) -> AsyncIterator[list[Caller]]:
         yield callers
 
 
-async def bench(seconds: float, tasks: int, modifies: int, folder: Path) -> bool:
+async def bench(seconds: float, tasks: int, modifies: int, rates: Rates, folder: Path) -> bool:
     """Whether the goals are reached. Raises RokugaError."""
     data = folder / "data"
     logs.configure("bench", DataFolder(data).logs)
@@ -180,7 +189,7 @@ async def bench(seconds: float, tasks: int, modifies: int, folder: Path) -> bool
         await asyncio.sleep(SETTLE_SECONDS)
         pids: dict[str, int] = read_run(data)["pids"]
         before, began, answers, busy = usage(pids), time.monotonic(), Answers(), meter.Load()
-        await load(callers, answers, seconds)
+        await load(callers, answers, seconds, rates)
         after, took = usage(pids), time.monotonic() - began
         show(answers)
         shares = ", ".join(f"{part} {100 * (after[part] - before[part]) / took:.0f} %" for part in after)
@@ -195,8 +204,8 @@ async def bench(seconds: float, tasks: int, modifies: int, folder: Path) -> bool
         for caller in callers:
             for task_id in caller.tasks:
                 await caller.client.delete(task_id)
-    quick = [s for action, all_of_it in answers.seconds.items() if action != "Create" for s in all_of_it]
-    p99, slowest = meter.percentile(quick, 0.99), max(answers.seconds["Create"])
+    quick = [0.0] + [s for action, all_of_it in answers.seconds.items() if action != "Create" for s in all_of_it]
+    p99, slowest = meter.percentile(quick, 0.99), max(answers.seconds["Create"], default=0.0)
     goals = [
         (p99 < GOAL_P99, f"p99 of Describe, Modify and Delete {1000 * p99:.0f} ms, goal {1000 * GOAL_P99:.0f} ms"),
         (slowest < GOAL_CREATE, f"slowest Create {1000 * slowest:.0f} ms, goal {1000 * GOAL_CREATE:.0f} ms"),
@@ -225,11 +234,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="how long the load lasts")
     parser.add_argument("--tasks", type=int, default=30, help="how many recordings run meanwhile")
     parser.add_argument("--modifies", type=int, default=10_000, help="Modify calls on one task, afterwards")
+    parser.add_argument("--describes", type=float, default=DESCRIBES, help="Describe calls a second with each SecretId")
+    parser.add_argument("--updates", type=float, default=MODIFIES, help="Modify calls a second with each SecretId")
+    parser.add_argument("--pairs", type=float, default=PAIRS, help="Create and Delete a second, in all")
     given = parser.parse_args()
+    rates = Rates(given.describes, given.updates, given.pairs)
     folder = Path(tempfile.mkdtemp(prefix="rokuga-bench-"))
     print(f"all files are below {folder}", file=sys.stderr)
     try:
-        reached = asyncio.run(bench(given.seconds, given.tasks, given.modifies, folder))
+        reached = asyncio.run(bench(given.seconds, given.tasks, given.modifies, rates, folder))
     except RokugaError as error:
         sys.exit(f"bench.api: {error}")
     sys.exit(0 if reached else 1)

@@ -54,11 +54,11 @@ def test_the_log_of_what_is_confirmed_is_shortened(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(confirmed, "COMPACT_BYTES", 2_000)
     log = ConfirmedLog(tmp_path)
     for number in range(100):
-        log.append({"playlist": "a.m3u8", "index": number})
+        log.append([{"playlist": "a.m3u8", "index": number}])
     assert log.is_long
     log.compact([{"playlist": "a.m3u8", "count": 100, "closed": False}])
     assert not log.is_long
-    log.append({"playlist": "a.m3u8", "index": 100})
+    log.append([{"playlist": "a.m3u8", "index": 100}])
     again = ConfirmedLog(tmp_path)
     assert list(again.load()) == [{"playlist": "a.m3u8", "count": 100, "closed": False}, {"playlist": "a.m3u8", "index": 100}]
     assert [p.name for p in tmp_path.iterdir()] == [spool.CONFIRMED]

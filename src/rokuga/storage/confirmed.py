@@ -28,9 +28,9 @@ class ConfirmedLog:
     def is_long(self) -> bool:
         return self._appended > COMPACT_BYTES
 
-    def append(self, line: dict[str, Any]) -> None:
-        """It is on the disk when this returns."""
-        data = _encode(line)
+    def append(self, lines: Iterable[dict[str, Any]]) -> None:
+        """They are on the disk when this returns."""
+        data = b"".join(map(_encode, lines))
         spool.append(self._path, data)
         self._appended += len(data)
 

@@ -65,6 +65,8 @@ class Destination:
         if not _BUCKET.fullmatch(target.bucket) or ".." in target.bucket:
             raise StoreError("InvalidBucketName", "the specified bucket is not valid", refused=True)
         self._root: Path | None = None
+        self._synced: set[Path] = set()
+        """local folders to which the way from the root is known to be on the disk"""
         if section.endpoint == "file":
             self._root = data / "store" / target.bucket
             self.address = "file"
@@ -114,8 +116,7 @@ class Destination:
         try:
             async with asyncio.timeout(limit):
                 if self._root is not None:
-                    await obstore.put_async(self._store(), key, data, use_multipart=False)
-                    await asyncio.to_thread(_sync, self._root / key, self._root)
+                    await asyncio.to_thread(self._put_file, self._root, key, data)
                     return
                 attributes: Attributes = {"Content-Type": CONTENT_TYPES.get(Path(name).suffix, "application/octet-stream")}
                 if name.endswith(".m3u8"):
@@ -131,6 +132,18 @@ class Destination:
             raise StoreError("RequestTimeout", f"the store did not answer within {limit:.0f} s", refused=False) from None
         except (BaseError, OSError, ValueError) as error:
             raise self._said(error) from None
+
+    def _put_file(self, root: Path, key: str, data: bytes) -> None:
+        """Into the local store, renamed into place and synced: blocking. Raises BaseError, OSError."""
+        obstore.put(self._store(), key, data, use_multipart=False)
+        path = root / key
+        _sync(path)
+        _sync(path.parent)
+        if path.parent not in self._synced:
+            for folder in path.parent.parents:
+                if folder.is_relative_to(root):
+                    _sync(folder)
+            self._synced.add(path.parent)
 
     async def delete(self, name: str) -> None:
         """Delete one object. Raises StoreError."""
@@ -188,11 +201,10 @@ async def probe(target: StoreTarget, task_id: str, stores: tuple[Store, ...], da
         raise StoreError("RequestTimeout", f"the store did not answer within {PROBE_SECONDS:.0f} s", refused=False) from None
 
 
-def _sync(path: Path, root: Path) -> None:
-    """A renamed-in file and the directory entries that lead to it are on the disk. Raises OSError."""
-    for place in (path, *(p for p in path.parents if p.is_relative_to(root))):
-        fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def _sync(path: Path) -> None:
+    """A file, or a folder's entries, are on the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -35,6 +35,11 @@ class PlaylistText:
             with suppress(OSError):
                 self._file()
 
+    def grown(self, segments: Iterable[Segment], ended: bool) -> bytes:
+        """``add`` and ``whole``."""
+        self.add(segments)
+        return self.whole(ended)
+
     def whole(self, ended: bool) -> bytes:
         """What the store shall have. Raises OSError."""
         head, end = self._index.head.encode(), END.encode() if ended else b""

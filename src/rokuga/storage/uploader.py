@@ -61,6 +61,8 @@ class Uploader:
         self._left: frozenset[str] = frozenset()
         """the files that the process before has left"""
         self._confirmed = ConfirmedLog(folder)
+        self._notes: list[tuple[dict[str, Any], Callable[[], None]]] = []
+        """lines for that log, and what is to be called when they are in it"""
         self._log_lock = asyncio.Lock()
         self._large = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
@@ -171,23 +173,25 @@ class Uploader:
         attempt = 0
         next_ns = 0
         while not playlist.closed:
-            if playlist.fresh:
-                await asyncio.to_thread(text.add, self.ledger.take(playlist))
             due = self.ledger.due(playlist)
             pause = max(0.0, (next_ns - clock.monotonic_ns()) / 1e9) if due and not due[1] else 0.0
             # The store may have a text that a killed predecessor could not note any more: with all of the manifest known, ours
             # is not older than that.
             if due is None or pause or not self._caught_up.is_set():
-                await self._turned(changed, pause)
+                if playlist.fresh:
+                    await asyncio.to_thread(text.add, self.ledger.take(playlist))
+                else:
+                    await self._turned(changed, pause)
                 continue
             destination = await self._gate.wait()
             # Long texts one at a time: they are in memory meanwhile.
             async with self._large if text.size > LARGE_BYTES else nullcontext(), self._slots.of(destination.address):
                 if not self._gate.is_open:
                     continue
-                await asyncio.to_thread(text.add, self.ledger.take(playlist))
-                count, closed = text.count, self.ledger.finished and text.count == playlist.known
-                data = await asyncio.to_thread(text.whole, closed)
+                fresh = self.ledger.take(playlist)
+                count = text.count + len(fresh)
+                closed = self.ledger.finished and count == playlist.known
+                data = await asyncio.to_thread(text.grown, fresh, closed)
                 done = await self._put(destination, playlist.name, data)
                 next_ns = clock.monotonic_ns() + len(data) * 1_000_000_000 // PLAYLIST_BYTES_PER_SECOND
                 del data
@@ -238,10 +242,17 @@ class Uploader:
             pass
 
     async def _confirm(self, line: dict[str, Any], done: Callable[[], None]) -> None:
-        """Note it, and then tell the ledger. Raises OSError."""
+        """Note it, and then tell the ledger. What comes while the disk is busy is noted together. Raises OSError."""
+        note = line, done
+        self._notes.append(note)
         async with self._log_lock:
-            await asyncio.to_thread(self._confirmed.append, line)
-            done()
+            if note not in self._notes:
+                return  # somebody before us has taken it along
+            notes = list(self._notes)
+            await asyncio.to_thread(self._confirmed.append, [line for line, _ in notes])
+            del self._notes[: len(notes)]
+            for _, told in notes:
+                told()
             if self._confirmed.is_long:
                 try:
                     await asyncio.to_thread(self._confirmed.compact, list(self.ledger.notes()))
