@@ -3,7 +3,7 @@
 ::
 
     <data>/rokuga.toml            the generated configuration (mode 0600)
-    <data>/node-id                who this node is
+    <data>/node-id, node.sock     who this node is, and where it answers its own machine's tasks
     <data>/temporal/, janus/      embedded servers' own files
     <data>/store/<Bucket>/<key>   local disk store (endpoint = "file")
     <data>/log/<role>.log         what each role says
@@ -73,6 +73,11 @@ class DataFolder:
     @property
     def store(self) -> Path:
         return self.root / "store"
+
+    @property
+    def door(self) -> Path:
+        """The node's socket."""
+        return self.root / "node.sock"
 
     @property
     def logs(self) -> Path:

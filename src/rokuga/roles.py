@@ -61,7 +61,7 @@ async def control(config: Config, data: Path) -> None:
     from rokuga.control.codec import connect
     from rokuga.control.worker import run_worker
 
-    await run_worker(config, await connect(config.temporal, config.temporal.address))
+    await run_worker(config, await connect(config.temporal, config.temporal.address), DataFolder(data))
 
 
 async def node(config: Config, data: Path) -> None:

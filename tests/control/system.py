@@ -24,6 +24,7 @@ from rokuga.control.codec import connect
 from rokuga.control.model import CONTROL_QUEUE, Params, StoreTarget, TaskInput, Timing
 from rokuga.control.worker import WORKFLOWS, run_worker
 from rokuga.embedded import EmbeddedTemporal
+from rokuga.folders import DataFolder
 from rokuga.health import polled
 from tests.control.receiver import Got, Receiver
 
@@ -85,7 +86,7 @@ class System:
         await self._stack.aclose()
 
     def start_worker(self) -> None:
-        self._worker = asyncio.create_task(run_worker(self.config, self.client))
+        self._worker = asyncio.create_task(run_worker(self.config, self.client, DataFolder(self.folder / "data")))
 
     async def stop_worker(self) -> None:
         self._worker.cancel()

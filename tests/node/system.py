@@ -67,7 +67,7 @@ class NodeSystem:
             )
             self.client = await connect(self.config.temporal, self.config.temporal.address)
             self.tasks = TaskClient(self.client)
-            worker = asyncio.create_task(run_worker(self.config, self.client))
+            worker = asyncio.create_task(run_worker(self.config, self.client, self.data))
 
             async def stop() -> None:
                 worker.cancel()

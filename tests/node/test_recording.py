@@ -139,6 +139,7 @@ async def test_the_orchestrator_away_for_longer_than_its_patience(system: NodeSy
 
 
 async def test_new_parameters_reach_the_journal(system: NodeSystem, room: str) -> None:
+    """By the node's door, and by its queue where there is no door."""
     async with system.publisher(room, "alice"), system.publisher(room, "bob"):
         task_id, generation = await recording(system, room, 4)
         await system.tasks.modify(APP, task_id, "modify-1", Lists(audio_block=["bob"], video_block=["bob"]), {})
@@ -146,14 +147,33 @@ async def test_new_parameters_reach_the_journal(system: NodeSystem, room: str) -
         assert kept is not None
         assert kept.version == 2
         assert kept.params.lists.audio_block == ["bob"]
+        assert await activities(system, task_id) == []
+        system.data.door.unlink()
+        await system.tasks.modify(APP, task_id, "modify-2", Lists(), {})
+        assert await activities(system, task_id) == ["apply"]
         with JournalReader(generation.journal) as reader:
             found = [e.record for e in reader.read() if isinstance(e, Entry) and isinstance(e.record, Params)]
-        assert [r.version for r in found] == [1, 2]
+        assert [r.version for r in found] == [1, 2, 3]
         await system.stop_task(task_id)
+        assert await activities(system, task_id) == ["apply", "halt"]
     await until(lambda: done(generation), 60, "everything uploaded")
     objects = await system.objects(task_id)
     check_closed(objects)
     assert len([name for name in objects if name.endswith(".m3u8")]) == 4
+    # Its door is opened again by the next node.
+    assert await system.stop_node() == 0
+    system.start_node()
+    await until(system.data.door.exists, 30, "the door is open")
+
+
+async def activities(system: NodeSystem, task_id: str) -> list[str]:
+    """What the task has asked of its node by way of the orchestrator's queues."""
+    events = (await system.client.get_workflow_handle(task_id).fetch_history()).events
+    return [
+        e.activity_task_scheduled_event_attributes.activity_type.name
+        for e in events
+        if e.HasField("activity_task_scheduled_event_attributes")
+    ]
 
 
 async def test_a_node_that_is_told_to_end_leaves_in_order(system: NodeSystem, room: str) -> None:

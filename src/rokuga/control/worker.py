@@ -11,11 +11,13 @@ from rokuga.config import Config
 from rokuga.control.app import AppWorkflow, Census
 from rokuga.control.late import LateWorkflow
 from rokuga.control.model import CONTROL_QUEUE
+from rokuga.control.near import Near
 from rokuga.control.recorder import RecorderWorkflow
 from rokuga.control.settle import settle
 from rokuga.control.task import TaskWorkflow
 from rokuga.deliver.callback import CallbackWorkflow
 from rokuga.deliver.post import Poster
+from rokuga.folders import DataFolder
 
 STICKY_SECONDS = 1
 """A dead worker's workflows move to another after this (SDK's default: 10); Describe has 2 s."""
@@ -26,14 +28,14 @@ MAX_POSTS = 500
 """Activities at a time: receivers that do not answer hold one each for 5 s, and must not delay the others."""
 
 
-async def run_worker(config: Config, client: Client) -> None:
+async def run_worker(config: Config, client: Client, data: DataFolder) -> None:
     """Poll CONTROL_QUEUE until cancelled, and then until nothing can be done at once. Raises RuntimeError if Temporal refuses for good."""
     async with Poster(config) as poster:
         worker = Worker(
             client,
             task_queue=CONTROL_QUEUE,
             workflows=WORKFLOWS,
-            activities=[poster.post, Census(client).gone],
+            activities=[poster.post, Census(client).gone, Near(data).near],
             # The SDK's sandbox finds code that is not deterministic, at a price for each start. The tests replay all histories in it.
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_concurrent_activities=MAX_POSTS,

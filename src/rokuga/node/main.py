@@ -17,6 +17,7 @@ from rokuga.config import Config
 from rokuga.control.model import NODES_QUEUE, node_queue
 from rokuga.errors import ConfigError
 from rokuga.folders import DataFolder
+from rokuga.node import door
 from rokuga.node.activities import Activities
 from rokuga.node.node import Node
 from rokuga.node.processes import Zygote
@@ -38,7 +39,9 @@ async def run(config: Config, data: DataFolder, client: Client) -> None:
     with locked(data.root / "node.lock"):
         node_id = own_id(data.root / "node-id")
         async with Zygote() as zygote:
-            await serve(Node(node_id, Services(config, data, client, zygote, Slots())), client)
+            node = Node(node_id, Services(config, data, client, zygote, Slots()))
+            async with door.opened(node, data.door):
+                await serve(node, client)
 
 
 async def serve(node: Node, client: Client) -> None:

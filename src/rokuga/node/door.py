@@ -1,0 +1,57 @@
+"""The node's own door: what tasks ask of a recorder, without the orchestrator's queues, by those on the same machine.
+
+One request a connection, as in `rokuga.ipc`; `rokuga.control.near` is the other side::
+
+    {"node": "0123456789ab", "do": "apply", "order": {...}}     or "halt"; answered {"answer": "taken"}, "refused" or "elsewhere"
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+from temporalio.converter import value_to_type
+from temporalio.exceptions import ApplicationError
+
+from rokuga import ipc
+from rokuga.control.model import ApplyOrder, StopOrder
+from rokuga.control.near import Answer
+from rokuga.node.node import Node
+
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def opened(node: Node, path: Path) -> AsyncIterator[None]:
+    """Answer at the socket ``path``. Raises OSError."""
+
+    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await ipc.receive(reader)
+            if request is not None:
+                await ipc.send(writer, {"answer": await _answer(node, request)})
+        except (ConnectionError, ValueError, OSError) as error:
+            _log.warning("a request at the door failed", error=str(error))
+        finally:
+            writer.close()
+
+    server = await ipc.serve(path, visit)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+async def _answer(node: Node, request: ipc.Message) -> Answer:
+    if request["node"] != node.node_id:
+        return "elsewhere"
+    try:
+        if request["do"] == "apply":
+            await node.apply(value_to_type(ApplyOrder, request["order"]))
+        else:
+            await node.halt(value_to_type(StopOrder, request["order"]))
+    except ApplicationError as error:
+        _log.info("not taken", order=request["do"], error=str(error))
+        return "refused"
+    return "taken"
