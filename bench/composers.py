@@ -110,7 +110,7 @@ def coded(mix: Mix) -> list[str]:
     keyint, rate = mix.gop_seconds * mix.fps, mix.bit_rate // 1000
     x264 = f"keyint={keyint}:min-keyint={keyint}:scenecut=0:bframes=0:vbv-maxrate={rate}:vbv-bufsize={rate}:repeat-headers=1"
     video = ["-c:v", "libx264", "-preset", "veryfast", "-threads", "1", "-b:v", str(mix.bit_rate), "-x264-params", x264]
-    return [*video, "-c:a", "aac", "-aac_coder", "fast", "-threads", "1", "-ac", "2", "-b:a", str(mix.audio_bit_rate)]
+    return [*video, "-c:a", "aac", "-aac_coder", "fast", "-aac_tns", "0", "-threads", "1", "-ac", "2", "-b:a", str(mix.audio_bit_rate)]
 
 
 def gstreamer(mix: Mix, video: Path, audio: Path, out: Path) -> list[str]:
@@ -132,7 +132,7 @@ def gstreamer(mix: Mix, video: Path, audio: Path, out: Path) -> list[str]:
         f"framerate={mix.fps}/1 ! x264enc speed-preset=veryfast threads=1 bframes=0 b-adapt=false bitrate={kilo} vbv-buf-capacity=1000 "
         f"key-int-max={keyint} option-string=scenecut=0:min-keyint={keyint} ! h264parse ! mux. "
         f"audiomixer name=m ! audioconvert ! audio/x-raw,rate=48000,channels=2 ! "
-        f"avenc_aac bitrate={mix.audio_bit_rate} aac-coder=fast threads=1 ! aacparse ! mux. "
+        f"avenc_aac bitrate={mix.audio_bit_rate} aac-coder=fast aac-tns=false threads=1 ! aacparse ! mux. "
         f"mpegtsmux name=mux ! filesink location={out / 'mix.ts'} {' '.join(branches)}"
     )
     return ["gst-launch-1.0", "-q", *text.split()]

@@ -25,10 +25,8 @@ FILES = " ! mpegtsmux ! multifilesink next-file=max-duration max-file-duration={
 """The cheapest that there is: segments end anywhere. ``splitmuxsink`` would end them at keyframes, but it fails or spins now and
 then when ``webrtcbin`` aligns a user's streams after their first buffers."""
 VIDEO = "rtph264depay name=in ! h264parse config-interval=-1" + FILES
-AUDIO = (
-    "rtpopusdepay name=in ! opusdec ! audioconvert ! audio/x-raw{channels} ! avenc_aac bitrate=59000 aac-coder=fast threads=1 ! aacparse"
-    + FILES
-)
+AAC = "avenc_aac bitrate=59000 aac-coder=fast aac-tns=false threads=1 ! aacparse"
+AUDIO = "rtpopusdepay name=in ! opusdec ! audioconvert ! audio/x-raw{channels} ! " + AAC + FILES
 """What the coder makes of a rate depends on FFmpeg's version: asked for 59 kb/s, Debian's makes about what ours makes of 64."""
 
 LATENCY_MS = 1000

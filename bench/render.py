@@ -24,6 +24,7 @@ from rokuga.capture.recording import TICK_SECONDS
 from rokuga.folders import Generation
 from rokuga.journal.records import End, FileHeader, Frame, Params, Record, RoomEvent, Tick, TrackOpened, encode
 from rokuga.journal.writer import FILE_NS
+from rokuga.node.zygote import settle_garbage
 from rokuga.publish.clip import AUDIO_CLOCK, OPUS_SAMPLES, Clip, Kind, Unit, clock_of
 from rokuga.render import main as render
 from rokuga.render.decode import SAMPLE, OpusDecoder
@@ -157,6 +158,7 @@ def _told_by(child: subprocess.Popen[str]) -> dict[str, float]:
 
 def child(folder: Path, poll_seconds: float, profile: Path | None) -> None:
     """Render that generation and say what it took, without starting Python."""
+    settle_garbage()
     render.POLL_SECONDS = poll_seconds
     watcher = cProfile.Profile(time.process_time)
     began = time.process_time()

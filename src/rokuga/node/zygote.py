@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PRELOAD = ("rokuga.capture.main", "rokuga.render.main", "rokuga.logs")
+GARBAGE = (10_000, 20, 50)
+"""Python's thresholds for its three generations (its own: 700, 10, 10)."""
 LOCK_TRIES = 25
 LOCK_PAUSE_SECONDS = 0.02
 """Somebody who looks whether the lock is held holds it for a moment."""
@@ -36,13 +38,22 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     for name in sys.argv[1:] or PRELOAD:
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+    settle_garbage()
     wake_in, wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(control, wake_in)
+
+
+def settle_garbage() -> None:
+    """What is loaded stays, and is looked at no more; what is made later, seldom.
+
+    A recording is thousands of small objects a second, and next to none of them in a cycle.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
 
 
 def serve(control: socket.socket, wake: int) -> None:
