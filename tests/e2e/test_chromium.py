@@ -14,6 +14,10 @@ from tests.kit.running import Running, until
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400), pytest.mark.browser]
 
 
+PACE = 4
+"""The browser plays what is finished so many times as fast."""
+
+
 def check(played: Playback, seconds: float) -> None:
     assert played.error == "", played.log
     assert played.ended, played
@@ -44,7 +48,7 @@ async def test_chromium_publishes_and_plays_what_was_recorded_of_it(tmp_path: Pa
         assert growing.error == "", growing.log
         assert growing.ended
         assert growing.time > playlist(video).seconds - 1
-        finished, heard_again = await asyncio.gather(*(browser.play(system.url(task_id, path.name), 240) for path in (video, audio)))
+        finished, heard_again = await asyncio.gather(*(browser.play(system.url(task_id, path.name), 240, PACE) for path in (video, audio)))
         check(finished, playlist(video).seconds)
         check(heard_again, playlist(audio).seconds)
     seen, heard = watch(video), watch(audio)

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.live
 
 HOUR = 3600
 HOURS = 28
+STEP = 3
+"""seconds from picture to picture"""
 SKEW = 1.0002
 """The publisher's clock runs fast by 200 ppm: 20 s in these 28 hours."""
 WRAP = 2**33
@@ -28,9 +30,9 @@ PLAYLIST_HOURS = 10
 
 
 def write_journal(folder: Path) -> None:
-    """A screen that shows a picture a second, an IDR each 30; a file an hour."""
+    """A screen that shows a picture every STEP seconds, an IDR each 30 s; a file an hour."""
     folder.mkdir(parents=True)
-    units = h264(192, 108, 4, gop=30)
+    units = h264(192, 108, 4, gop=30 // STEP)
     params = {**PARAMS, "segment_seconds": 60, "playlist_seconds": PLAYLIST_HOURS * HOUR}
     for hour in range(HOURS):
         now = hour * HOUR * SECOND
@@ -38,9 +40,9 @@ def write_journal(folder: Path) -> None:
         if hour == 0:
             data += encode(Params(1, params), EPOCH)
             data += encode(TrackOpened(1, "alice", "main", "video", "h264", 90_000), EPOCH)
-        for second in range(hour * HOUR, (hour + 1) * HOUR):
+        for second in range(hour * HOUR, (hour + 1) * HOUR, STEP):
             arrival = EPOCH + second * SECOND
-            payload, key = units[second % len(units)]
+            payload, key = units[second // STEP % len(units)]
             data += encode(Frame(1, round(second * 90_000 * SKEW), arrival, arrival, key, payload), arrival)
             data += encode(Tick(), arrival)
         (folder / f"{hour + 1:06d}.rj").write_bytes(data)
@@ -110,4 +112,4 @@ def check_wrap(generation: Generation, segments: list[Segment]) -> None:
             assert first.pts is not None
             assert (first.pts - segment.pts) % WRAP == 0
     with JournalReader(generation.journal) as reader:
-        assert sum(1 for _ in reader.read()) == 2 * HOURS * HOUR + 2
+        assert sum(1 for _ in reader.read()) == 2 * HOURS * HOUR // STEP + 2

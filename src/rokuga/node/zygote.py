@@ -27,8 +27,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PRELOAD = ("rokuga.capture.main", "rokuga.render.main", "rokuga.logs")
-GARBAGE = (10_000, 20, 50)
-"""Python's thresholds for its three generations (its own: 700, 10, 10)."""
 LOCK_TRIES = 25
 LOCK_PAUSE_SECONDS = 0.02
 """Somebody who looks whether the lock is held holds it for a moment."""
@@ -47,13 +45,9 @@ def main() -> None:
 
 
 def settle_garbage() -> None:
-    """What is loaded stays, and is looked at no more; what is made later, seldom.
-
-    A recording is thousands of small objects a second, and next to none of them in a cycle.
-    """
+    """What is loaded stays, and the collector looks at it no more."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*GARBAGE)
 
 
 def serve(control: socket.socket, wake: int) -> None:
