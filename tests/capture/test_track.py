@@ -57,7 +57,9 @@ def marked(folder: Path, told_ms: list[int], keys: set[int], held: bool = False)
         ([950], {0, 10, 20}, [10]),  # told just before its keyframe comes
         ([1050], {0, 10, 20}, [14]),  # told too late: the next frames soon afterwards
         ([950, 1450], {0, 10, 15}, [10, 15]),
-        ([950, 960], {0, 10}, [10]),  # through a layer of which nothing was sent
+        ([950, 960], {0, 10, 11}, [10, 11]),  # told of two before the first frame of either was seen
+        ([950, 960], {0, 10}, [10, 13]),  # through a layer of which nothing was sent: as if the second were late
+        ([1050, 1060], {0, 9, 10}, [14]),  # told of both too late
         ([-50], {0}, []),  # before anything came: there is no layer that it could follow
         ([950], {0, 8}, [13]),  # the keyframe is lost
         ([], {0, 10}, []),

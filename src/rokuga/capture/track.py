@@ -1,6 +1,6 @@
 """One m-line being received: packets → buffer → frames → journal, and the RTCP that keeps them coming."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,8 +87,8 @@ class Track:
         # Janus leaves out temporal layers of VP8 alone.
         self._pace = Pace(setting.fps) if self.layers is not None and codec.name == "vp8" and setting.fps else None
         self._layer: int | None = None
-        self._layer_ns: int | None = None
-        """when we were told of a layer whose first frame has not been seen"""
+        self._told: deque[int] = deque()
+        """when we were told of each layer whose first frame has not been seen"""
         self._measured: tuple[Size, int] | None = None
         """the size of the last keyframe and when it came, while we may still be told that it is another layer's"""
         self._open()
@@ -136,7 +136,7 @@ class Track:
         """The server passes on another simulcast layer, from the next keyframe on. The first one told is what we got all along."""
         self._log.debug("simulcast layer", track=self._number, layer=layer)
         if self._layer is not None:
-            self._layer_ns = now_ns
+            self._told.append(now_ns)
         self._layer = layer
 
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
@@ -214,7 +214,7 @@ class Track:
     def _journal_output(self, output: Output) -> None:
         for item in output:
             if isinstance(item, AccessUnit):
-                switched = self._layer_ns is not None and self._switched(item, self._layer_ns)
+                switched = bool(self._told) and self._switched(item)
                 rtp_time, first, last, keyframe, data, orientation = item
                 if keyframe and self.layers is not None:
                     size = picture_size(self.codec.name, data)
@@ -229,7 +229,7 @@ class Track:
                     self._asker.lost()
 
     def _measure(self, now_ns: int) -> None:
-        if self.layers is None or self._measured is None or self._layer is None or self._layer_ns is not None:
+        if self.layers is None or self._measured is None or self._layer is None or self._told:
             return
         size, came_ns = self._measured
         if now_ns - came_ns >= LAYER_LATE_NS:
@@ -237,12 +237,14 @@ class Track:
             self.layers.saw(self._layer, size)
             self._log.debug("simulcast size", track=self._number, layer=self._layer, size=size, wanted=self.layers.wanted)
 
-    def _switched(self, item: AccessUnit, told_ns: int) -> bool:
-        """Whether this frame is the first of the layer that we were told of then."""
-        since = item.first_arrival_ns - told_ns
+    def _switched(self, item: AccessUnit) -> bool:
+        """Whether this frame is the first of a layer that we were told of, or comes after one whose first was not seen in time."""
+        since = item.first_arrival_ns - self._told[0]
         if not (item.keyframe and since >= -LAYER_EARLY_NS) and since < LAYER_LATE_NS:
             return False
-        self._layer_ns = None
+        self._told.popleft()
+        while self._told and item.first_arrival_ns - self._told[0] >= LAYER_LATE_NS:
+            self._told.popleft()
         return self.frames > 0
 
     def _receiver_report(self, now_ns: int, utc_ns: int) -> bytes:
