@@ -14,7 +14,7 @@ from rokuga.folders import DataFolder
 
 NEAR = "near"
 """The activity's name."""
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 0.75
 """Workflow tasks wait for it."""
 
 Answer = Literal["taken", "refused", "elsewhere"]
