@@ -55,10 +55,10 @@ $(STAMP): requirements.lock pyproject.toml | system
 demo: setup
 	@$(BIN)/rokuga demo $(ARGS)
 
-# Pure tests; those that drive real parts, four files at a time (most of their time is waiting); those with a busy browser, one after
+# Pure tests; those that drive real parts, three files at a time (most of their time is waiting); those with a busy browser, one after
 # the other; and those that judge times, which take little of a machine, three files at a time.
 test: setup-test check
-	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 4 --dist loadfile -q --durations=10
+	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 3 --dist loadfile -q --durations=10
 	$(BIN)/python -m pytest -m browser -q --durations=10
 	$(BIN)/python -m pytest -m "live and alone" -n 3 --dist loadfile -q --durations=10
 

@@ -22,6 +22,7 @@ async def test_a_user_is_one_playlist(tmp_path: Path) -> None:
             person(system.janus, "room", "bob", "audio"),
             person(system.janus, "room", "carol", "video"),
         ):
+            await system.recording(task_id, 3)
             await asyncio.sleep(25)  # what is recorded
             described = await system.describe(task_id)
             await system.delete(task_id)

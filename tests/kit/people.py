@@ -13,20 +13,22 @@ def clip(name: str, **options: Any) -> Clip:
     return generate(look_of(name, **options), cache_folder())
 
 
-def screen(name: str) -> Clip:
+def screen(name: str, **options: Any) -> Clip:
     """What that user's screen shows: no flashes, five pictures a second."""
-    return clip(f"{name} screen", fps=5, flash=False)
+    return clip(f"{name} screen", fps=5, flash=False, **options)
 
 
-def prepare(*names: str, screens: Iterable[str] = ()) -> None:
+def prepare(*names: str, screens: Iterable[str] = (), **options: Any) -> None:
     """Make the media of these users now, so that nothing stands still for it later."""
     for name in names:
-        clip(name)
+        clip(name, **options)
     for name in screens:
-        screen(name)
+        screen(name, **options)
 
 
-def person(janus: Janus, room: str, name: str, *sources: Source, **options: Any) -> Publisher:
-    """A user with camera and microphone, or with just these ``sources``; ``delays`` as of Publisher."""
-    aux = screen(name) if "aux" in sources else None
-    return Publisher(janus, room, name, clip(name), sources=sources or ("audio", "video"), aux=aux, keep=True, **options)
+def person(janus: Janus, room: str, name: str, *sources: Source, gop: int = 2, **options: Any) -> Publisher:
+    """A user with camera and microphone, or with just these ``sources``; a keyframe every ``gop`` seconds (they make none when
+    asked); ``delays`` as of Publisher.
+    """
+    aux = screen(name, gop=gop) if "aux" in sources else None
+    return Publisher(janus, room, name, clip(name, gop=gop), sources=sources or ("audio", "video"), aux=aux, keep=True, **options)

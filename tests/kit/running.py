@@ -239,6 +239,14 @@ class Running:
         """The names of the playlists that Describe lists."""
         return sorted(file["FileName"] for file in (await self.describe(task_id)).get("StorageFileList") or [])
 
+    async def recording(self, task_id: str, files: int) -> float:
+        """Wait until so many playlists have begun, as Describe says; the time since the epoch in s then."""
+        await until(lambda: self._lists(task_id, files))
+        return time.time()
+
+    async def _lists(self, task_id: str, files: int) -> bool:
+        return len(await self.files(task_id)) >= files
+
     async def modify(self, task_id: str, **fields: Any) -> None:
         await self.call("ModifyCloudRecording", TaskId=task_id, **fields)
 

@@ -53,6 +53,21 @@ async def test_exit_codes(zygote: Zygote, tmp_path: Path) -> None:
     assert not alive(tmp_path, "killed")
 
 
+async def test_an_exit_code_that_comes_late_is_waited_for(zygote: Zygote, tmp_path: Path) -> None:
+    pid = await zygote.spawn("killed", CHILDREN, tmp_path, ["sleep"])
+    os.kill(zygote.pid, signal.SIGSTOP)  # it tells nothing yet
+    try:
+        kill(tmp_path, "killed")
+        while alive(tmp_path, "killed"):
+            await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(zygote.ended(tmp_path, "killed", pid))
+        await asyncio.wait([waiting], timeout=0.2)
+        assert not waiting.done()
+    finally:
+        os.kill(zygote.pid, signal.SIGCONT)
+    assert await waiting == -signal.SIGKILL
+
+
 async def test_a_child_leads_its_session_and_inherits_nothing(zygote: Zygote, tmp_path: Path) -> None:
     secret = os.memfd_create("secret")
     os.set_inheritable(secret, True)

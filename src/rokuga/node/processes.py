@@ -18,6 +18,8 @@ from rokuga.node.zygote import PRELOAD
 
 LOOK_SECONDS = 1.0
 """How often to look after a process whose end nobody tells us of."""
+CODE_SECONDS = 5.0
+"""How long an exit code may come later than the end of its process."""
 FORK_SECONDS = 30.0
 """A zygote answers within this, loading its libraries included."""
 
@@ -128,13 +130,14 @@ class Zygote:
                     await told.wait()
             except TimeoutError:
                 pass
-        if (told := self._ends.pop(pid, None)) is not None:
+        if (told := self._ends.get(pid)) is not None:
             # The lock goes a moment before the exit code comes.
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(CODE_SECONDS):
                     await told.wait()
             except TimeoutError:
                 pass
+            self._ends.pop(pid, None)
         return self._codes.pop(pid, None)
 
     async def close(self) -> None:
