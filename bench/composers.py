@@ -82,12 +82,13 @@ def _write(container: Any, stream: Any, sent: Clip, kind: Kind, seconds: float) 
         container.mux(packet)
 
 
-def ffmpeg(mix: Mix, video: Path, audio: Path, out: Path) -> list[str]:
-    """HLS in ``out``. One thread wherever that can be said: ours has one, and it costs least."""
+def ffmpeg(mix: Mix, video: Path, audio: Path, out: Path, paced: bool = False) -> list[str]:
+    """HLS in ``out``. One thread wherever that can be said: ours has one, and it costs least. ``paced``: as fast as it is seen."""
+    pace = ["-re"] if paced else []
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-filter_complex_threads", "1"]
     filters = []
     for number, place in enumerate(mix.places()):
-        command += ["-threads", "1", "-i", str(video), "-threads", "1", "-i", str(audio)]
+        command += [*pace, "-threads", "1", "-i", str(video), *pace, "-threads", "1", "-i", str(audio)]
         rect = place.rect
         filters.append(
             f"[{2 * number}:v]scale={place.width}:{place.height}:flags=fast_bilinear,"
@@ -138,15 +139,24 @@ def gstreamer(mix: Mix, video: Path, audio: Path, out: Path) -> list[str]:
     return ["gst-launch-1.0", "-q", *text.split()]
 
 
-def run(command: Sequence[str], log: Path) -> float:
-    """CPU seconds that it took. Raises ComposerError."""
+def start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """Raises ComposerError."""
     with log.open("wb") as said:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         except FileNotFoundError:
             raise ComposerError(f"{command[0]} is not installed (make bench-mixed installs it)") from None
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+
+
+def finish(process: "subprocess.Popen[bytes]", log: Path) -> float:
+    """Wait until it has ended; the CPU seconds that it took. Raises ComposerError."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise ComposerError(f"{command[0]} ended with {process.returncode}: {log.read_text()[-300:]} (all of it in {log})")
+        raise ComposerError(f"{process.args[0]} ended with {process.returncode}: {log.read_text()[-300:]} (all of it in {log})")
     return used.ru_utime + used.ru_stime
+
+
+def run(command: Sequence[str], log: Path) -> float:
+    """CPU seconds that it took. Raises ComposerError."""
+    return finish(start(command, log), log)

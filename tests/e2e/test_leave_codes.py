@@ -203,8 +203,11 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
 async def scenarios(place: Place) -> AsyncIterator[dict[Any, asyncio.Task[Any]]]:
     """Each one's end, awaited by its test."""
 
+    most = asyncio.Semaphore(4)
+
     async def play(scenario: Callable[[Place], Awaitable[Any]]) -> Any:
-        return await scenario(place)
+        async with most:
+            return await scenario(place)
 
     playing = {scenario: asyncio.create_task(play(scenario)) for scenario in (*CODES, guest_removed, foreign_room)}
     yield playing
