@@ -148,15 +148,15 @@ def start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
             raise ComposerError(f"{command[0]} is not installed (make bench-mixed installs it)") from None
 
 
-def finish(process: "subprocess.Popen[bytes]", log: Path) -> float:
+def finish(name: str, process: "subprocess.Popen[bytes]", log: Path) -> float:
     """Wait until it has ended; the CPU seconds that it took. Raises ComposerError."""
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise ComposerError(f"{process.args[0]} ended with {process.returncode}: {log.read_text()[-300:]} (all of it in {log})")
+        raise ComposerError(f"{name} ended with {process.returncode}: {log.read_text()[-300:]} (all of it in {log})")
     return used.ru_utime + used.ru_stime
 
 
 def run(command: Sequence[str], log: Path) -> float:
     """CPU seconds that it took. Raises ComposerError."""
-    return finish(start(command, log), log)
+    return finish(command[0], start(command, log), log)

@@ -193,7 +193,7 @@ class Live:
             before = meter.below(process.pid)
             await self._window(figures)
             figures.add(who, 100 * (meter.below(process.pid) - before) / self._options.window)
-            await asyncio.to_thread(composers.finish, process, folder / "said.log")
+            await asyncio.to_thread(composers.finish, PACED, process, folder / "said.log")
         finally:
             if process.returncode is None:
                 process.kill()

@@ -140,7 +140,7 @@ class ScriptedNode:
     async def report(self, key: Key, kind: str, ms: int = 0, **payload: Any) -> Report:
         """Signal a report, numbered."""
         report = self.said(key, kind, ms, **payload)
-        await self._client.get_workflow_handle(key[0]).signal("report", report)
+        await self._client.get_workflow_handle(key[0]).signal("reported", [report])
         return report
 
     def said(self, key: Key, kind: str, ms: int = 0, **payload: Any) -> Report:

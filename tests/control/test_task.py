@@ -34,7 +34,7 @@ async def test_a_task_from_create_to_its_last_event(system: System) -> None:
         sliced = await node.report(
             key, "sliced", file="a.m3u8", user_id="alice", media_id="main", track_type="audio", begin_ms=1622186279144
         )
-        await node._client.get_workflow_handle(task.task_id).signal("report", sliced)
+        await node._client.get_workflow_handle(task.task_id).signal("reported", [sliced])
         await node.report(key, "uploaded", file="a.m3u8")
         await node.report(key, "upload_error", code="AccessDenied", message="no")
         await system.events(app, 308)
@@ -319,7 +319,7 @@ async def test_a_task_continues_as_new_with_its_past(system: System) -> None:
         for i in range(8):
             await system.tasks.modify(app, task.task_id, f"m{i}", Lists(audio_allow=[str(i)]), {})
         assert (await handle.describe()).run_id != first_run
-        await handle.signal("report", sliced)
+        await handle.signal("reported", [sliced])
         found = await system.tasks.describe(app, task.task_id)
         assert (found.version, found.files) == (9, [FileInfo("a.m3u8", "alice", "audio", 7)])
         assert [o.version for o in node.applied] == list(range(2, 10))

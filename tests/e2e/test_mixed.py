@@ -18,9 +18,10 @@ from rokuga.publish import Publisher, generate
 from rokuga.publish.media import Look
 from rokuga.publish.run import cache_folder
 from tests.kit.browser import SIMULCAST, chromium
+from tests.kit.journals import opened
 from tests.kit.media_checks import playlist, playlists, watch
 from tests.kit.receiver import Receiver
-from tests.kit.running import Running
+from tests.kit.running import Running, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -95,6 +96,7 @@ async def test_a_room_in_one_picture(tmp_path: Path) -> None:
             await receiver.wait_for(307, task_id=task_id)
             alone = time.time() - 4  # what was cut is older than that
             await stack.enter_async_context(Publisher(system.janus, "room", "bob", clips["bob"]))
+            await until(lambda: any(user == "bob" for user, _, kind in opened(system.data, task_id) if kind == "video"))
             await asyncio.sleep(6)  # what is recorded
             both = time.time() - 1
             before = time.time()

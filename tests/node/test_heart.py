@@ -67,7 +67,7 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.02)
 
 
 async def test_fenced_after_three_timeouts_and_free_when_heard_again() -> None:

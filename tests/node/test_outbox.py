@@ -18,18 +18,20 @@ class FakeClient:
 
     def __init__(self, faults: list[RPCStatusCode] | None = None) -> None:
         self.got: list[Report] = []
+        self.signals = 0
         self.faults = faults or []
 
     def get_workflow_handle(self, workflow_id: str) -> "FakeClient":
         assert workflow_id == "task"
         return self
 
-    async def signal(self, name: str, report: Report, **_: Any) -> None:
-        assert name == "report"
+    async def signal(self, name: str, reports: list[Report], **_: Any) -> None:
+        assert name == "reported"
         await asyncio.sleep(0)
         if self.faults:
             raise RPCError("as told", self.faults.pop(0), b"")
-        self.got.append(report)
+        self.signals += 1
+        self.got += reports
 
 
 def outbox(path: Path, client: FakeClient) -> Outbox:
@@ -58,6 +60,16 @@ async def test_in_order_once_a_key_and_through_outages(tmp_path: Path) -> None:
     assert await sent(box)
     assert [r.kind for r in client.got] == ["started", "sliced", "stopped"]
     assert {r.generation for r in client.got} == {1}
+
+
+async def test_what_is_reported_together_goes_together(tmp_path: Path) -> None:
+    client = FakeClient()
+    box = outbox(tmp_path, client)
+    for number in range(module.MOST + 1):
+        await box.add("sliced", f"sliced/{number}", {})
+    assert await sent(box)
+    assert [r.key for r in client.got] == [f"sliced/{number}" for number in range(module.MOST + 1)]
+    assert client.signals == 2
 
 
 async def test_a_restart_sends_what_was_not_accepted(tmp_path: Path) -> None:

@@ -222,7 +222,10 @@ class Capture:
         while True:
             pause = recording.tick()
             journal.flush()
-            await asyncio.sleep(pause)
+            if recording.receiving.is_set():
+                await asyncio.sleep(pause)
+            else:
+                await recording.receiving.wait()
 
     async def _seconds(self, recording: Recording, journal: JournalWriter) -> None:
         """What needs no haste: ticks in the journal, the flow event, the room that stays empty."""
@@ -232,6 +235,8 @@ class Capture:
             now = clock.monotonic_ns()
             if count % CHECKS == 0:
                 journal.append(Tick(clock.utc_ns() if count % (10 * CHECKS) == 0 else 0), now)
+            if not recording.receiving.is_set():
+                journal.flush()  # who comes and goes without media
             if recording.flows(now) != flows:
                 flows = not flows
                 await self._control.broadcast({"event": "flow", "active": flows})

@@ -42,6 +42,8 @@ class Recording:
         self._log = log
         self._room: Room | None = None
         self._receivers: dict[Key, Receiver] = {}
+        self.receiving = asyncio.Event()
+        """there is something to receive: ``tick`` is worth it"""
         self._ending: set[asyncio.Task[None]] = set()
         self._setting = Setting(
             journal, RTCCertificate.generateCertificate(), params.segment_seconds, Counter(), log, pictures_a_second(params)
@@ -74,7 +76,7 @@ class Recording:
         self._journal.append(records.Params(self.version, asdict(self.params)))
 
     def tick(self) -> float:
-        """Take in what has come and send what is due; the answer is in how many seconds to do so again."""
+        """Take in what has come and send what is due; the answer is in how many seconds to do so again, while ``receiving``."""
         pause = TICK_SECONDS
         for receiver in list(self._receivers.values()):
             receiver.tick()
@@ -141,6 +143,7 @@ class Recording:
             if key not in self._receivers:
                 receiver = Receiver(self._room, stream, self._setting)
                 self._receivers[key] = receiver
+                self.receiving.set()
                 receiver.start()
         cells = places(self.params, list(wanted.values()))
         for key, receiver in self._receivers.items():
@@ -148,6 +151,8 @@ class Recording:
 
     def _drop(self, key: Key, cause: str) -> None:
         receiver = self._receivers.pop(key)
+        if not self._receivers:
+            self.receiving.clear()
         receiver.end(cause)
         task = asyncio.create_task(receiver.wait(), name=f"end of {key}")
         self._ending.add(task)

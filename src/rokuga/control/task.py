@@ -46,7 +46,7 @@ class ModifyOrder:
 class TaskWorkflow:
     """Updates ``modify`` and ``stop``, queries ``describe`` and ``busy``.
 
-    Signals: ``report`` (nodes), ``recorder`` and ``late`` (the task's own workflows), ``foretell`` and ``undo`` (the API).
+    Signals: ``reported`` (nodes), ``recorder`` and ``late`` (the task's own workflows), ``foretell`` and ``undo`` (the API).
     """
 
     @workflow.init
@@ -111,10 +111,11 @@ class TaskWorkflow:
         self._state.foretell(leave_code, self._now())
 
     @workflow.signal
-    def report(self, report: Report) -> None:
-        """From a node."""
+    def reported(self, reports: list[Report]) -> None:
+        """From a node, in order."""
         self._signals += 1
-        self._state.report(report, self._now())
+        for report in reports:
+            self._state.report(report, self._now())
 
     @workflow.signal
     def recorder(self, news: RecorderNews) -> None:

@@ -1,4 +1,4 @@
-"""Reports to a task: on disk before they are sent, sent in order until the task has accepted them.
+"""Reports to a task: on disk before they are sent, sent in order, some at a time, until the task has accepted them.
 
 Two files in a generation's folder: ``reports`` (one Report a line) and ``reports.acked`` (how many of them were accepted).
 """
@@ -21,6 +21,10 @@ from rokuga.node import metrics
 from rokuga.storage import spool
 
 SEND_SECONDS = 5.0
+GATHER_SECONDS = 0.1
+"""What is reported within so short a time goes in one signal: each is three writes of the orchestrator."""
+MOST = 100
+"""reports in one signal"""
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LAST_SECONDS = 10.0
 
@@ -76,9 +80,11 @@ class Outbox:
             if not self.unacknowledged:
                 self._wake.clear()
                 await self._wake.wait()
+                await asyncio.sleep(GATHER_SECONDS)
                 continue
+            reports = self.unacknowledged[:MOST]
             try:
-                await handle.signal("report", self.unacknowledged[0], rpc_timeout=timedelta(seconds=SEND_SECONDS))
+                await handle.signal("reported", reports, rpc_timeout=timedelta(seconds=SEND_SECONDS))
             except RPCError as error:
                 if error.status == RPCStatusCode.NOT_FOUND:
                     self._log.info("the task is closed; its reports are kept", reports=len(self.unacknowledged))
@@ -86,12 +92,12 @@ class Outbox:
                         self.closed = True
                         self._moved.notify_all()
                     return
-                self._log.warning("a report waits", kind=self.unacknowledged[0].kind, status=error.status.name)
+                self._log.warning("reports wait", kind=reports[0].kind, count=len(reports), status=error.status.name)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RETRY_LAST_SECONDS)
                 continue
             delay = RETRY_FIRST_SECONDS
-            await self._acknowledge()
+            await self._acknowledge(len(reports))
 
     async def flushed(self) -> bool:
         """Wait until all reports so far were accepted; False if the task is closed. Needs ``run``."""
@@ -99,11 +105,11 @@ class Outbox:
             await self._moved.wait_for(lambda: self.closed or not self.unacknowledged)
         return not self.unacknowledged
 
-    async def _acknowledge(self) -> None:
-        await asyncio.to_thread(_write_count, self._acked_path, self._acked + 1)
-        metrics.UNSENT_REPORTS.dec()
+    async def _acknowledge(self, count: int) -> None:
+        await asyncio.to_thread(_write_count, self._acked_path, self._acked + count)
+        metrics.UNSENT_REPORTS.dec(count)
         async with self._moved:
-            self._acked += 1
+            self._acked += count
             self._moved.notify_all()
 
 

@@ -18,6 +18,8 @@ from rokuga.node.zygote import PRELOAD
 
 LOOK_SECONDS = 1.0
 """How often to look after a process whose end nobody tells us of."""
+TOLD_SECONDS = 10.0
+"""And after one of whose end the zygote tells."""
 CODE_SECONDS = 5.0
 """How long an exit code may come later than the end of its process."""
 FORK_SECONDS = 30.0
@@ -126,7 +128,7 @@ class Zygote:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(TOLD_SECONDS):
                     await told.wait()
             except TimeoutError:
                 pass
