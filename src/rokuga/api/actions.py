@@ -117,7 +117,7 @@ class Recording:
         check_task(request.SdkAppId, request.TaskId, call)
         # Each call overwrites everything; a caller who thinks of it as a merge loses here what it leaves out.
         if left_out := [name for name in ("SubscribeStreamUserIds", "MixLayoutParams") if getattr(request, name) is None]:
-            logger.info("modify resets what it leaves out to its default", task_id=request.TaskId, fields=left_out)
+            logger.warning("modify resets what it leaves out to its default", task_id=request.TaskId, fields=left_out)
         layout = rules.layout_of(request.MixLayoutParams, request.MixWatermark)
         lists = rules.lists_of(request.SubscribeStreamUserIds)
         await self._tasks.modify(request.SdkAppId, request.TaskId, call.request_id, lists, layout)
