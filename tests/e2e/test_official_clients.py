@@ -66,6 +66,7 @@ async def test_from_create_to_delete(system: Running, alice: Publisher, tmp_path
         task_id = str(created["TaskId"])
         task = {"SdkAppId": SDK_APP_ID, "TaskId": task_id}
         folder = system.store(task_id)
+        await system.recording(task_id, 2)
         await until(lambda: len(list(playlists(folder))) == 2)
         told = await customer.call("DescribeCloudRecording", **task)
         assert told["Status"] == "InProgress"

@@ -21,10 +21,8 @@ from rokuga.node import metrics
 from rokuga.storage import spool
 
 SEND_SECONDS = 5.0
-GATHER_SECONDS = 0.1
-"""What is reported within so short a time goes in one signal: each is three writes of the orchestrator."""
 MOST = 100
-"""reports in one signal"""
+"""Reports in one signal: what comes while one is under way goes in the next. Each is three writes of the orchestrator."""
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LAST_SECONDS = 10.0
 
@@ -80,7 +78,6 @@ class Outbox:
             if not self.unacknowledged:
                 self._wake.clear()
                 await self._wake.wait()
-                await asyncio.sleep(GATHER_SECONDS)
                 continue
             reports = self.unacknowledged[:MOST]
             try:

@@ -133,12 +133,17 @@ class MixLine(Line):
         self._media(pts, samples * 90_000 // RATE)
         ref = Ref(item.position, item.size, 0, samples=samples, codec=track.codec)
         rtp = item.rtp_time * RATE // track.rate
-        self._voices.setdefault(track.number, VoiceTrack()).add(ref, rtp, self._sample(pts), settled.restarted)
+        voice = self._voices.get(track.number)
+        if voice is None:
+            voice = self._voices[track.number] = VoiceTrack()
+        voice.add(ref, rtp, self._sample(pts), settled.restarted)
 
     def _see(self, track: Track, item: Arrived, settled: Settled) -> None:
-        look = self._pictures.setdefault(track.number, Pictures(self._peek, {}))
+        look, reel = self._pictures.get(track.number), self._reels.get(track.number)
+        if look is None or reel is None:
+            look = self._pictures[track.number] = Pictures(self._peek, {})
+            reel = self._reels[track.number] = Reel()
         key, missing = look.at(item, track.codec)
-        reel = self._reels.setdefault(track.number, Reel())
         pts = self._timeline.pts(settled.room_ns)
         # Half an output picture earlier: it is shown in that which is nearest, not in the next one, and so stays in step with its sound.
         shown = max(pts - 45_000 // self._output.fps, reel.last_pts + 1)

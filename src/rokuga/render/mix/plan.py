@@ -5,14 +5,14 @@ Mix time counts samples at 48 kHz; 0 is the first sample of the recording's soun
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rokuga.render.mix.marks import Mark
 from rokuga.render.mix.scene import MixVideo
 from rokuga.render.plan import Head, Ref
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """One audio packet in the mix. Of ``ref``, ``time`` is not used; ``samples`` is its sound at 48 kHz."""
 
     ref: Ref

@@ -1,6 +1,7 @@
 """What a segment of a mixed recording looks like: the pictures of each source and where they stand. No media, no time of its own."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rokuga.render.mix.canvas import Overlay
 from rokuga.render.mix.colour import Rgb
@@ -8,8 +9,7 @@ from rokuga.render.mix.layout import Rect
 from rokuga.render.plan import Ref
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """One video frame of a stream; ``ref.time`` is its PTS, ``ref.orientation`` how it must be turned to be upright."""
 
     ref: Ref
