@@ -66,12 +66,16 @@ async def test_from_create_to_delete(system: Running, alice: Publisher, tmp_path
         task_id = str(created["TaskId"])
         task = {"SdkAppId": SDK_APP_ID, "TaskId": task_id}
         folder = system.store(task_id)
-        await system.recording(task_id, 2)
         await until(lambda: len(list(playlists(folder))) == 2)
-        told = await customer.call("DescribeCloudRecording", **task)
-        assert told["Status"] == "InProgress"
-        files = told["StorageFileList"]
-        assert isinstance(files, list)
+
+        async def listed() -> list[dict[str, object]] | None:
+            told = await customer.call("DescribeCloudRecording", **task)
+            assert told["Status"] == "InProgress"
+            files = told["StorageFileList"]
+            assert isinstance(files, list)
+            return files if len(files) == 2 else None
+
+        files = await until(listed)
         assert {(file["UserId"], file["TrackType"]) for file in files} == {("alice", "audio"), ("alice", "video")}
         lists = {"SubscribeStreamUserIds": {"UnSubscribeVideoUserIds": ["alice"]}}
         assert (await customer.call("ModifyCloudRecording", **task, **lists))["TaskId"] == task_id
