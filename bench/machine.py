@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,7 +38,8 @@ async def describe(*more: str) -> None:
     print(f"machine     {os.cpu_count()} x {_model()}, Linux {platform.release()}")
     print(f"before      busy {100 * load.busy():.0f} % of all cores for {LOOK_SECONDS:.0f} s, load average {os.getloadavg()[0]:.2f}")
     print(
-        f"versions    Python {platform.python_version()}, PyAV {av.__version__} (libavcodec {codec}), Janus {_said('janus', '--version')}"
+        f"versions    Python {platform.python_version()} of {sys.base_prefix}, PyAV {av.__version__} (libavcodec {codec}), "
+        f"Janus {_said('janus', '--version')}"
     )
     for line in more:
         print(f"            {line}")
