@@ -42,7 +42,8 @@ SPEED = 10
 def records(sent: Clip, users: int, seconds: int, params: dict[str, Any] = PARAMS) -> Iterator[tuple[int, Record]]:
     """All records with their append times (ns since the epoch), in order.
 
-    Users come 37.3 ms apart: all sound alike, and 25 of them a whole number of ms apart would cancel each other out.
+    Users come 37.1 ms apart and each a little later than that: all sound alike, and at even distances some numbers of them would
+    cancel each other out.
     """
 
     def track(number: int, kind: Kind, begin: int) -> Iterator[tuple[int, Record]]:
@@ -56,7 +57,7 @@ def records(sent: Clip, users: int, seconds: int, params: dict[str, Any] = PARAM
     opened: list[tuple[int, Record]] = [(0, Params(1, params)), *((0, RoomEvent("joined", f"user {n + 1}", n)) for n in range(users))]
     tracks: list[Iterator[tuple[int, Record]]] = []
     for number in range(users):
-        begin = SECOND + number * 37_300_000
+        begin = SECOND + number * 37_100_000 + number**2 * 530_000
         for kind in ("video", "audio"):
             track_number = len(tracks) + 1
             codec, rate = ("h264", 90_000) if kind == "video" else ("opus", 48_000)

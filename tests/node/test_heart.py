@@ -8,6 +8,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from rokuga import clock
 from rokuga.control.model import Beat
 from rokuga.node import heart as module
 from rokuga.node.heart import Heart
@@ -68,6 +69,25 @@ class Bench:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.02)
+
+
+@pytest.mark.parametrize(("fault", "pause"), [(None, 0.05), (RPCStatusCode.UNAVAILABLE, 0.02), (RPCStatusCode.DEADLINE_EXCEEDED, 0.02)])
+async def test_beats_twice_a_timeout_and_sooner_after_one_that_did_not_arrive(
+    monkeypatch: pytest.MonkeyPatch, fault: RPCStatusCode | None, pause: float
+) -> None:
+    bench = Bench()
+    bench.client.fault = fault
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(clock, "monotonic_ns", lambda: 1)
+    with pytest.raises(asyncio.CancelledError):
+        await bench.heart.run()
+    assert pauses == [pause]
 
 
 async def test_fenced_after_three_timeouts_and_free_when_heard_again() -> None:
