@@ -13,7 +13,7 @@ from rokuga import clock
 from rokuga.control.model import Beat
 
 BEATS = 2
-"""In a heartbeat timeout. Each is a write of the orchestrator, and of idle recordings they are most of the cost."""
+"""In a heartbeat timeout. Each is a write of the orchestrator."""
 AGAIN_SECONDS = 0.5
 """After one that did not arrive."""
 RPC_SECONDS = 3.0
