@@ -67,13 +67,8 @@ class NodeSystem:
             )
             self.client = await connect(self.config.temporal, self.config.temporal.address)
             self.tasks = TaskClient(self.client)
-            worker = asyncio.create_task(run_worker(self.config, self.client, self.data))
-
-            async def stop() -> None:
-                worker.cancel()
-                await asyncio.gather(worker, return_exceptions=True)
-
-            stack.push_async_callback(stop)
+            self._worker = asyncio.create_task(run_worker(self.config, self.client, self.data))
+            stack.push_async_callback(self._stop_worker)
             stack.push_async_callback(self.end)
             self.start_node()
             self._stack = stack.pop_all()
@@ -81,6 +76,15 @@ class NodeSystem:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    async def _stop_worker(self) -> None:
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
+
+    async def control_from(self, data: DataFolder) -> None:
+        """Another control worker instead of the one before: on the node's machine, with its data folder, or elsewhere."""
+        await self._stop_worker()
+        self._worker = asyncio.create_task(run_worker(self.config, self.client, data))
 
     async def mend(self) -> None:
         """Start what a test has left dead."""

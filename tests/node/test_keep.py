@@ -11,9 +11,9 @@ import pytest
 from rokuga.control.model import Lists, Params, RecordOrder, StoreTarget
 from rokuga.folders import Generation
 from rokuga.journal.reader import Entry, JournalReader
-from rokuga.journal.records import End, Tick
+from rokuga.journal.records import End, Tick, TrackOpened
 from rokuga.journal.writer import JournalWriter
-from rokuga.node.keep import SEALED, Kept, journal_end, manifest_finished, seal
+from rokuga.node.keep import SEALED, Kept, finish_trackless, journal_end, manifest_finished, seal
 from rokuga.node.main import locked, own_id
 from rokuga.storage import spool
 from rokuga.storage.spool import Finished
@@ -90,6 +90,22 @@ def test_a_dead_captures_journal_gets_its_end(tmp_path: Path) -> None:
         assert reader.header is not None
         assert reader.header.epoch_ns == epoch
     assert records == [Tick(), End(SEALED, "given up")]
+
+
+def test_a_journal_without_tracks_is_finished_without_render(tmp_path: Path) -> None:
+    generation = Generation(tmp_path)
+    generation.spool.mkdir()
+    seal(generation, Kept.of(ORDER), 0, "deleted")
+    assert finish_trackless(generation)
+    assert manifest_finished(generation)
+    generation = Generation(tmp_path / "other")
+    generation.spool.mkdir(parents=True)
+    writer = JournalWriter(generation.journal, "task", 0)
+    writer.append(TrackOpened(1, "alice", "main", "audio", "opus", 48000))
+    writer.close()
+    seal(generation, Kept.of(ORDER), 0, "deleted")
+    assert not finish_trackless(generation)
+    assert not manifest_finished(generation)
 
 
 def test_a_journal_that_never_was_is_sealed_too(tmp_path: Path) -> None:

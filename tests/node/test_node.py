@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from rokuga import clock
 from rokuga.config import Config, Store
+from rokuga.config import Recorder as RecorderSection
 from rokuga.control.model import Params, RecordOrder, StoreTarget
 from rokuga.folders import DataFolder, Generation
 from rokuga.journal.reader import files
@@ -66,6 +67,17 @@ async def test_one_journal_that_cannot_be_read_does_not_keep_the_node_from_start
     ended(tmp_path, 2, done=True)
     await node.look_through()
     assert list(node._recorders) == [("task", 1)]
+
+
+async def test_a_machines_own_tasks_take_half_of_its_node(tmp_path: Path) -> None:
+    config = Config(stores=(Store(endpoint="file"),), recorder=RecorderSection(max_tasks=4))
+    node = Node("n", Services(config, DataFolder(tmp_path), cast(Client, NoClient()), Zygote(), Slots()))
+    assert [node.place_near() for _ in range(3)] == [True, True, False]
+    assert [node.place() for _ in range(2)] == ["n", "n"]
+    with pytest.raises(ApplicationError, match="no room"):
+        node.place()
+    node.closing = True
+    assert not node.place_near()
 
 
 async def test_a_generation_has_one_recorder_whoever_finds_it_first(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,19 @@ async def test_what_is_reported_together_goes_together(tmp_path: Path) -> None:
     assert client.signals == 2
 
 
+async def test_what_is_reported_at_the_same_time_goes_in_one_signal(tmp_path: Path) -> None:
+    client = FakeClient()
+    box = outbox(tmp_path, client)
+    running = asyncio.create_task(box.run())
+    for key in ("started", "upload_started"):
+        await asyncio.sleep(0)
+        await box.add(key, key, {})
+    assert await box.flushed()
+    running.cancel()
+    assert [r.key for r in client.got] == ["started", "upload_started"]
+    assert client.signals == 1
+
+
 async def test_a_restart_sends_what_was_not_accepted(tmp_path: Path) -> None:
     first = FakeClient()
     box = outbox(tmp_path, first)

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from temporalio.client import WorkflowExecutionStatus
 
 from rokuga.control.model import Lists
-from rokuga.folders import Generation
+from rokuga.folders import DataFolder, Generation
 from rokuga.journal.reader import Entry, JournalReader
 from rokuga.journal.records import Params
 from rokuga.node.keep import SEALED, Kept, journal_end
@@ -138,8 +139,8 @@ async def test_the_orchestrator_away_for_longer_than_its_patience(system: NodeSy
     assert not system.data.generation(task_id, 1).folder.exists()
 
 
-async def test_new_parameters_reach_the_journal(system: NodeSystem, room: str) -> None:
-    """By the node's door, and by its queue where there is no door."""
+async def test_new_parameters_reach_the_journal(system: NodeSystem, room: str, tmp_path: Path) -> None:
+    """By the node's door, and by its queue from a machine that has no such door."""
     async with system.publisher(room, "alice"), system.publisher(room, "bob"):
         task_id, generation = await recording(system, room, 4)
         await system.tasks.modify(APP, task_id, "modify-1", Lists(audio_block=["bob"], video_block=["bob"]), {})
@@ -148,7 +149,7 @@ async def test_new_parameters_reach_the_journal(system: NodeSystem, room: str) -
         assert kept.version == 2
         assert kept.params.lists.audio_block == ["bob"]
         assert await activities(system, task_id) == []
-        system.data.door.unlink()
+        await system.control_from(DataFolder(tmp_path))
         await system.tasks.modify(APP, task_id, "modify-2", Lists(), {})
         assert await activities(system, task_id) == ["apply"]
         with JournalReader(generation.journal) as reader:
@@ -160,10 +161,29 @@ async def test_new_parameters_reach_the_journal(system: NodeSystem, room: str) -
     objects = await system.objects(task_id)
     check_closed(objects)
     assert len([name for name in objects if name.endswith(".m3u8")]) == 4
-    # Its door is opened again by the next node.
-    assert await system.stop_node() == 0
-    system.start_node()
-    await until(system.data.door.exists, 30, "the door is open")
+    await system.control_from(system.data)
+
+
+async def test_an_empty_rooms_recording_has_no_render(system: NodeSystem, room: str) -> None:
+    """It begins with the first media; of a recording in which nobody came there is nothing to render, and it ends all the same."""
+    task_id = await system.create(room)
+    generation = system.data.generation(task_id, 0)
+    await until(lambda: (generation.folder / "reports.acked").exists(), 30, "the task knows that it has begun")
+    assert system.pid(generation, "capture")
+    assert not (generation.folder / "render.pid").exists()
+    await system.stop_task(task_id)
+    await until(lambda: done(generation), 30, "the recorder is done")
+    assert not (generation.folder / "render.pid").exists()
+    assert not await system.objects(task_id)
+    task_id = await system.create(room)
+    generation = system.data.generation(task_id, 0)
+    await until(lambda: (generation.folder / "reports.acked").exists(), 30, "the task knows that it has begun")
+    async with system.publisher(room, "alice"):
+        await until(lambda: system.pid(generation, "render"), 30, "render has begun")
+        await more_segments(generation, 1)
+        await system.stop_task(task_id)
+    await until(lambda: done(generation), 60, "everything uploaded")
+    check_closed(await system.objects(task_id))
 
 
 async def activities(system: NodeSystem, task_id: str) -> list[str]:

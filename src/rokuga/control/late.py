@@ -10,8 +10,9 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
+from rokuga.control.direct import tell
 from rokuga.control.model import NOTHING_LEFT, RecordOrder, Recovered, node_queue
-from rokuga.control.signals import LateNews, late_owner, told
+from rokuga.control.signals import LateNews, late_owner
 from rokuga.control.state import file_event
 from rokuga.deliver.callback import Leave, callback_id
 
@@ -49,13 +50,13 @@ class LateWorkflow:
         except ActivityError:
             complete = False
         news = LateNews(order.generation, complete, recovered.reports)
-        open_still = await told(workflow.get_external_workflow_handle(order.task_id).signal("late", news))
+        open_still = await tell(order.task_id, "late", news)
         if not given.callbacks:
             return
-        queue = workflow.get_external_workflow_handle(callback_id(order.task_id))
+        queue = callback_id(order.task_id)
         if not open_still:
             events = [file_event(r) for r in recovered.reports if r.kind in ("sliced", "uploaded", "upload_error")]
             if events:
-                await told(queue.signal("enqueue", events))
+                await tell(queue, "enqueue", events)
         last_ms = max((r.ms for r in recovered.reports), default=0)
-        await told(queue.signal("leave", Leave(late_owner(order.generation), complete, last_ms)))
+        await tell(queue, "leave", Leave(late_owner(order.generation), complete, last_ms))

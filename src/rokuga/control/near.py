@@ -5,39 +5,74 @@ answer at once, the queue is the way.
 """
 
 import asyncio
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from temporalio import activity
 
 from rokuga import ipc
 from rokuga.folders import DataFolder
 
-NEAR = "near"
-"""The activity's name."""
+NEAR, PLACE_NEAR = "near", "place_near"
+"""The activities' names."""
 ANSWER_SECONDS = 0.75
 """Workflow tasks wait for it."""
 
 Answer = Literal["taken", "refused", "elsewhere"]
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Near:
-    """For control processes that share a data folder with a node."""
+    """``async with``: for control processes that share a data folder with a node. Connections are kept for the next request."""
 
     def __init__(self, data: DataFolder) -> None:
         self._door = data.door
+        self._free: list[Line] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for _, writer in self._free:
+            writer.close()
 
     @activity.defn(name=NEAR)
     async def near(self, node: str, name: str, order: dict[str, Any]) -> Answer:
         """``apply`` or ``halt``. An order that was not answered in time is "elsewhere": it may be given twice."""
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                reader, writer = await ipc.connect(self._door)
-                try:
-                    await ipc.send(writer, {"node": node, "do": name, "order": order})
-                    answered = await ipc.receive(reader)
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError):
-            return "elsewhere"
+        answered = await self._ask({"node": node, "do": name, "order": order})
         answer: Answer = answered["answer"] if answered else "elsewhere"
         return answer
+
+    @activity.defn(name=PLACE_NEAR)
+    async def place(self) -> str:
+        """The node of this machine, if it takes one more recording; "" otherwise."""
+        answered = await self._ask({"do": "place"})
+        return str(answered["node"]) if answered else ""
+
+    async def _ask(self, request: ipc.Message) -> ipc.Message | None:
+        """None if nobody answers in time."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while self._free:
+                    # The node may have been started again since.
+                    if answered := await self._over(self._free.pop(), request):
+                        return answered
+                return await self._over(await ipc.connect(self._door), request)
+        except (OSError, TimeoutError):
+            return None
+
+    async def _over(self, line: Line, request: ipc.Message) -> ipc.Message | None:
+        """None if the connection is gone."""
+        reader, writer = line
+        answered = None
+        try:
+            await ipc.send(writer, request)
+            answered = await ipc.receive(reader)
+        except ConnectionError:
+            return None
+        finally:
+            if answered is None:
+                writer.close()
+            else:
+                self._free.append(line)
+        return answered

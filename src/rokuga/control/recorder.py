@@ -10,8 +10,9 @@ from temporalio.common import RetryPolicy
 from temporalio.converter import value_to_type
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
+from rokuga.control.direct import tell
 from rokuga.control.model import NODES_QUEUE, START_FAILED, Beat, RecordOrder, Timing, node_queue
-from rokuga.control.signals import RecorderNews, told
+from rokuga.control.signals import RecorderNews
 
 ONCE = RetryPolicy(maximum_attempts=1)
 RECORD_DAYS = 30
@@ -26,12 +27,13 @@ BACK_SECONDS = 12
 
 @dataclass(frozen=True)
 class RecorderInput:
-    """``node`` and ``session`` are set when it continues as new."""
+    """``placed`` is the node that was found already; ``node`` and ``session`` are set when it continues as new."""
 
     order: RecordOrder
     heartbeat_timeout: float
     place: float
     timing: Timing = field(default_factory=Timing)
+    placed: str = ""
     node: str = ""
     session: int = 0
 
@@ -47,6 +49,8 @@ class RecorderWorkflow:
         self._session = given.session
         self._beat_ms = 0
         self._unneeded = False
+        self._placed = given.placed
+        """of which the task knows"""
 
     @workflow.signal
     def unneeded(self) -> None:
@@ -62,10 +66,12 @@ class RecorderWorkflow:
         node, begun = self._given.node, bool(self._given.node)
         while True:
             if not node:
-                node = await self._place()
+                node, self._placed = self._placed, ""
                 if not node:
-                    return "unneeded" if self._unneeded else "no_room"
-                await self._tell(RecorderNews(self._order.generation, "placed", node=node))
+                    node = await self._place()
+                    if not node:
+                        return "unneeded" if self._unneeded else "no_room"
+                    await self._tell(RecorderNews(self._order.generation, "placed", node=node))
                 if self._unneeded:
                     return "unneeded"
             end = await self._watch(node)
@@ -145,4 +151,4 @@ class RecorderWorkflow:
         return held
 
     async def _tell(self, news: RecorderNews) -> None:
-        await told(workflow.get_external_workflow_handle(self._order.task_id).signal("recorder", news))
+        await tell(self._order.task_id, "recorder", news)

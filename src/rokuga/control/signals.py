@@ -1,10 +1,6 @@
 """What the control workflows say to each other, and under which ids they are found."""
 
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
-
-from temporalio import workflow
-from temporalio.exceptions import CancelledError, FailureError
 
 from rokuga.control.model import Report
 
@@ -44,15 +40,3 @@ class LateNews:
     generation: int
     complete: bool
     reports: list[Report] = field(default_factory=list)
-
-
-async def told(signal: Awaitable[None]) -> bool:
-    """Await a signal to another workflow; False if that one is closed or was never there."""
-    try:
-        await signal
-    except CancelledError:
-        raise
-    except FailureError as error:
-        workflow.logger.info("nobody to tell: %s", error)
-        return False
-    return True

@@ -12,13 +12,14 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.converter import value_to_type
-from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ActivityError, ApplicationError
 
+from rokuga.control.direct import begin, tell
 from rokuga.control.late import LateInput, LateWorkflow
 from rokuga.control.model import ApplyOrder, Description, Lists, Params, RecordOrder, Report, StopOrder, TaskInput, node_queue
-from rokuga.control.near import NEAR, Answer
+from rokuga.control.near import NEAR, PLACE_NEAR, Answer
 from rokuga.control.recorder import ONCE, RecorderInput, RecorderWorkflow
-from rokuga.control.signals import LateNews, RecorderNews, app_id, late_id, late_owner, recorder_id, told
+from rokuga.control.signals import LateNews, RecorderNews, app_id, late_id, late_owner, recorder_id
 from rokuga.control.state import LEAVE_STOPPED, TaskState, Todo
 from rokuga.deliver.callback import CallbackInput, CallbackWorkflow, Leave, callback_id
 from rokuga.deliver.events import Sender
@@ -157,20 +158,23 @@ class TaskWorkflow:
                 await self._queue("enqueue", events)
             case Todo.RELEASE:
                 state.release_due = False
-                await told(workflow.get_external_workflow_handle(app_id(task.params.sdk_app_id)).signal("release", task.task_id))
+                await tell(app_id(task.params.sdk_app_id), "release", task.task_id)
             case Todo.LATE:
                 generation = state.lates_due.pop(0)
                 state.lates.append(generation)
                 await self._queue("join", late_owner(generation))
                 late = LateInput(self._order(generation), state.nodes[str(generation)], task.callbacks)
-                await self._start(LateWorkflow.run, late, late_id(task.task_id, generation))
+                await begin(LateWorkflow, late, late_id(task.task_id, generation))
             case Todo.GENERATION:
                 timing, generation = task.timing, state.generation
                 place = timing.pull_up_place if generation else timing.place
                 order = self._order(generation)
                 state.opened()
-                recorder = RecorderInput(order, task.heartbeat_timeout, place, timing)
-                await self._start(RecorderWorkflow.run, recorder, recorder_id(task.task_id, generation))
+                placed = await self._place_near()
+                if placed:
+                    state.placed(generation, placed)
+                recorder = RecorderInput(order, task.heartbeat_timeout, place, timing, placed)
+                await begin(RecorderWorkflow, recorder, recorder_id(task.task_id, generation))
             case Todo.CLOSE:
                 state.conclude(self._now())
             case Todo.LEAVE:
@@ -181,26 +185,20 @@ class TaskWorkflow:
         task, params = self._task, self._task.params
         if task.callbacks:
             sender = Sender(task.task_id, params.sdk_app_id, params.room_id, params.user_id)
-            await self._start(CallbackWorkflow.run, CallbackInput(sender, ["task"]), callback_id(task.task_id))
-
-    async def _start(self, run: Any, given: Any, workflow_id: str) -> None:
-        """Start a workflow that outlives this one."""
-        try:
-            await workflow.start_child_workflow(run, given, id=workflow_id, parent_close_policy=workflow.ParentClosePolicy.ABANDON)
-        except WorkflowAlreadyStartedError:
-            workflow.logger.warning("already there: %s", workflow_id)
+            await begin(CallbackWorkflow, CallbackInput(sender, ["task"]), callback_id(task.task_id))
 
     async def _queue(self, signal: str, argument: Any) -> None:
         if self._task.callbacks:
-            await told(workflow.get_external_workflow_handle(callback_id(self._task.task_id)).signal(signal, argument))
+            await tell(callback_id(self._task.task_id), signal, argument)
 
     async def _stop(self) -> None:
         state = self._state
         state.stop(self._now())
         if state.node:
             await self._halt()
-        elif state.open:
-            await told(workflow.get_external_workflow_handle(recorder_id(self._task.task_id, state.generation)).signal("unneeded"))
+        if state.open and not state.halted:
+            # It may not have been taken because nothing has begun there yet.
+            await tell(recorder_id(self._task.task_id, state.generation), "unneeded")
 
     async def _steer(self) -> None:
         """Tell the node again what it did not take at once: it may have been busy, or not yet recording."""
@@ -271,6 +269,17 @@ class TaskWorkflow:
             workflow.logger.warning("%s: %s", name, error.cause)
             return "elsewhere"
         return answer
+
+    async def _place_near(self) -> str:
+        """The node on the machine of whoever carries out this workflow, if it takes one more; "" if it is to be looked for."""
+        try:
+            node: str = await workflow.execute_local_activity(
+                PLACE_NEAR, result_type=str, start_to_close_timeout=timedelta(seconds=ORDER_SECONDS), retry_policy=ONCE
+            )
+        except ActivityError as error:
+            workflow.logger.warning("%s: %s", PLACE_NEAR, error.cause)
+            return ""
+        return node
 
     async def _wait(self) -> None:
         """Until there is something to do."""

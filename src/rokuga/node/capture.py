@@ -66,10 +66,18 @@ class Capture:
         self._halt: tuple[int, str] | None = None
         self._flow: bool | None = None
         self._flows = 0
+        self.media = asyncio.Event()
+        """media have begun to arrive, or capture is out"""
         self._log = structlog.get_logger(__name__).bind(task_id=kept().task_id, generation=kept().generation)
 
     async def run(self) -> Outcome:
         """See capture through to the journal's End; start it again if it dies before. Raises OSError."""
+        try:
+            return await self._see_through()
+        finally:
+            self.media.set()
+
+    async def _see_through(self) -> Outcome:
         deaths: deque[int] = deque(maxlen=RESTARTS)
         starting = self._fresh and not self._outbox.has("started")
         while True:
@@ -233,5 +241,7 @@ class Capture:
     async def _heard(self, message: ipc.Message) -> None:
         if message.get("event") == "flow" and message.get("active") != self._flow:
             self._flow = bool(message["active"])
+            if self._flow:
+                self.media.set()
             self._flows += 1
             await self._outbox.add("flow", f"flow/{clock.utc_ms()}/{self._flows}", {"active": self._flow})

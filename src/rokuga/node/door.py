@@ -1,8 +1,9 @@
 """The node's own door: what tasks ask of a recorder, without the orchestrator's queues, by those on the same machine.
 
-One request a connection, as in `rokuga.ipc`; `rokuga.control.near` is the other side::
+One request after the other on each connection, as in `rokuga.ipc`; `rokuga.control.near` is the other side::
 
     {"node": "0123456789ab", "do": "apply", "order": {...}}     or "halt"; answered {"answer": "taken"}, "refused" or "elsewhere"
+    {"do": "place"}                                             answered {"node": "0123456789ab"}, or "" if it takes no more
 """
 
 import asyncio
@@ -26,14 +27,17 @@ _log = structlog.get_logger(__name__)
 async def opened(node: Node, path: Path) -> AsyncIterator[None]:
     """Answer at the socket ``path``. Raises OSError."""
 
+    lines: set[asyncio.StreamWriter] = set()
+
     async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.add(writer)
         try:
-            request = await ipc.receive(reader)
-            if request is not None:
-                await ipc.send(writer, {"answer": await _answer(node, request)})
-        except (ConnectionError, ValueError, OSError) as error:
+            while (request := await ipc.receive(reader)) is not None:
+                await ipc.send(writer, await _answered(node, request))
+        except (ConnectionError, ValueError, KeyError, OSError) as error:
             _log.warning("a request at the door failed", error=str(error))
         finally:
+            lines.discard(writer)
             writer.close()
 
     server = await ipc.serve(path, visit)
@@ -41,6 +45,14 @@ async def opened(node: Node, path: Path) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+        for writer in list(lines):
+            writer.close()
+
+
+async def _answered(node: Node, request: ipc.Message) -> ipc.Message:
+    if request["do"] == "place":
+        return {"node": node.node_id if node.place_near() else ""}
+    return {"answer": await _answer(node, request)}
 
 
 async def _answer(node: Node, request: ipc.Message) -> Answer:

@@ -10,10 +10,11 @@ from typing import Any
 
 from rokuga.control.model import Lists, Params, RecordOrder
 from rokuga.folders import Generation
-from rokuga.journal.reader import Entry, JournalReader, Position, files
+from rokuga.journal.reader import Entry, JournalReader, Position, files, last_track
 from rokuga.journal.records import End
 from rokuga.journal.writer import JournalWriter
 from rokuga.storage import spool
+from rokuga.storage.spool import Finished
 
 SEALED = -1
 """Leave code of a journal that was closed by the node, because its capture died or was given up."""
@@ -88,6 +89,17 @@ def seal(generation: Generation, kept: Kept, leave_code: int, cause: str) -> Non
     writer.close()
     if writer.failed is not None:
         raise writer.failed
+
+
+def finish_trackless(generation: Generation) -> bool:
+    """Of an ended journal without any track render would only say that nothing follows: say so in its place; blocking.
+
+    False if there is a track. Raises OSError, JournalError.
+    """
+    if last_track(generation.journal):
+        return False
+    spool.append(generation.spool / spool.MANIFEST, spool.encode(Finished()))
+    return True
 
 
 def manifest_finished(generation: Generation) -> bool:

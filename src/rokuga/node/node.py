@@ -51,17 +51,20 @@ class Node:
     @property
     def room(self) -> bool:
         """Whether there is room for one more recording."""
-        now = clock.monotonic_ns()
-        self._reserved = [until for until in self._reserved if until > now]
-        recorder = self._services.config.recorder
-        busy = sum(r.capturing for r in self._recorders.values()) + len(self._reserved)
-        return not self.closing and busy < recorder.max_tasks and not self._disk.is_short
+        return self._has_room(self._services.config.recorder.max_tasks)
 
     def place(self) -> str:
         if not self.room:
             raise ApplicationError("this node has no room")
-        self._reserved.append(clock.monotonic_ns() + RESERVED_NS)
+        self._reserve()
         return self.node_id
+
+    def place_near(self) -> bool:
+        """For a task that is carried out on this machine. Once half of the room is taken all nodes are asked: another may have more."""
+        near = self._has_room(self._services.config.recorder.max_tasks // 2)
+        if near:
+            self._reserve()
+        return near
 
     async def record(self, order: RecordOrder, token: bytes) -> bool:
         """Begin or adopt; False if that generation is done already and nobody will complete the activity later."""
@@ -139,6 +142,15 @@ class Node:
         return Recovered([*rest, *([last] if last else [])])
 
     # Its own business
+
+    def _has_room(self, most: int) -> bool:
+        now = clock.monotonic_ns()
+        self._reserved = [until for until in self._reserved if until > now]
+        busy = sum(r.capturing for r in self._recorders.values()) + len(self._reserved)
+        return not self.closing and busy < most and not self._disk.is_short
+
+    def _reserve(self) -> None:
+        self._reserved.append(clock.monotonic_ns() + RESERVED_NS)
 
     async def look_through(self) -> None:
         """At start: go on with every generation whose capture lives or has ended, and send what was not sent.

@@ -23,6 +23,8 @@ from rokuga.storage import spool
 SEND_SECONDS = 5.0
 MOST = 100
 """Reports in one signal: what comes while one is under way goes in the next. Each is three writes of the orchestrator."""
+GATHER_SECONDS = 0.1
+"""From the first that is to be sent: what happens at the same time, as at a recording's start, goes in one."""
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LAST_SECONDS = 10.0
 
@@ -78,6 +80,7 @@ class Outbox:
             if not self.unacknowledged:
                 self._wake.clear()
                 await self._wake.wait()
+                await asyncio.sleep(GATHER_SECONDS)
                 continue
             reports = self.unacknowledged[:MOST]
             try:

@@ -15,13 +15,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from rokuga import clock
 from rokuga.config import Config
 from rokuga.control.model import START_FAILED, ApplyOrder, Beat, RecordOrder
-from rokuga.errors import StoreError
+from rokuga.errors import JournalError, StoreError
 from rokuga.folders import DataFolder
 from rokuga.node import metrics
 from rokuga.node.capture import Capture, NotRecording, Outcome
 from rokuga.node.heart import Heart
 from rokuga.node.images import fetch_images, image_urls
-from rokuga.node.keep import Kept, manifest_finished
+from rokuga.node.keep import Kept, finish_trackless, manifest_finished
 from rokuga.node.link import LinkError
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive
@@ -64,6 +64,7 @@ class Recorder:
     def __init__(self, services: Services, kept: Kept, fresh: bool = False) -> None:
         self._services = services
         self.kept = kept
+        self._fresh = fresh
         self.generation = services.data.generation(kept.task_id, kept.generation)
         self.outbox = Outbox(self.generation.outbox, kept.task_id, kept.generation, services.client)
         self._gate = Gate()
@@ -187,12 +188,15 @@ class Recorder:
     # Files
 
     async def _keep_files(self) -> None:
-        """Render and upload until the store has everything."""
+        """Render and upload until the store has everything. While a room is empty there is nothing to look for."""
         await self._until_journal()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._announce())
+            if self._fresh:
+                # Of one that was found nobody knows what has arrived while nobody listened.
+                await self._capture.media.wait()
             group.create_task(self._keep_render())
             group.create_task(self._keep_uploader())
-            group.create_task(self._announce())
 
     async def _until_journal(self) -> None:
         while not (self.outbox.has("started") or self.outcome):
@@ -236,6 +240,8 @@ class Recorder:
     async def _keep_render(self) -> None:
         pause = PAUSE_SECONDS
         folder = self.generation.folder
+        if self.outcome and not alive(folder, RENDER) and await self._trackless():
+            return
         while not await asyncio.to_thread(manifest_finished, self.generation):
             began = clock.monotonic_ns()
             pid = 0
@@ -251,6 +257,15 @@ class Recorder:
             pause = PAUSE_SECONDS if clock.monotonic_ns() - began > SETTLED_NS else min(pause * 2, PAUSE_LAST_SECONDS)
             self._log.warning("render died, starts again", exit_code=code, pause=pause)
             await asyncio.sleep(pause)
+
+    async def _trackless(self) -> bool:
+        """Whether there was nobody in the room all the time, and that is all there is to render. Raises OSError."""
+        self.generation.spool.mkdir(mode=0o700, exist_ok=True)
+        try:
+            return await asyncio.to_thread(finish_trackless, self.generation)
+        except JournalError as error:
+            self._log.warning("its journal is damaged; render sees to that", error=str(error))
+            return False
 
     async def _keep_uploader(self) -> None:
         self.generation.spool.mkdir(mode=0o700, exist_ok=True)
