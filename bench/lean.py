@@ -30,7 +30,7 @@ class LeanClient(Client):
         request = f"POST / HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         try:
             async with asyncio.timeout(TIMEOUT):
-                line = self._free.pop() if self._free else await asyncio.open_connection(*self._address)
+                line = self._kept() or await asyncio.open_connection(*self._address)
                 answer = await _exchange(line, request)
         except (OSError, EOFError, TimeoutError) as error:
             raise Unavailable("NoAnswer", f"no answer to {action}: {error!r}") from None
@@ -39,6 +39,15 @@ class LeanClient(Client):
         if "Error" in told:
             raise error_of(told["Error"]["Code"], told["Error"]["Message"], told.get("RequestId", ""))
         return told
+
+    def _kept(self) -> Line | None:
+        """A connection from before that the server has not closed meanwhile."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
 
 async def _exchange(line: Line, request: bytes) -> bytes:
