@@ -61,7 +61,6 @@ class Call:
     at_15: dict[str, Any]
     played_at_15: dict[str, tuple[str, Seen]]
     created_ms: int
-    answered_ms: int
     deleted_ms: int
     events: list[Request]
     after: str
@@ -101,7 +100,6 @@ async def call(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Call]:
         }
         created = time.time()
         task_id = await system.create(ROOM, bot=BOT)
-        answered = time.time()
         at_first = await system.describe(task_id)
         await asyncio.sleep(2)
         users["dave"] = await room.enter_async_context(person(system.janus, ROOM, "dave", gop=GOP))
@@ -125,8 +123,8 @@ async def call(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Call]:
                 return str(error.get_code())
 
         after = await until(gone)
-        begin, ready, end = (int(moment * 1000) for moment in (created, answered, deleted))
-        yield Call(system, task_id, system.store(task_id), users, at_first, at_15, played, begin, ready, end, events, after)
+        begin, end = (int(moment * 1000) for moment in (created, deleted))
+        yield Call(system, task_id, system.store(task_id), users, at_first, at_15, played, begin, end, events, after)
 
 
 async def test_describe_lists_every_playlist_15_seconds_after_create(call: Call) -> None:

@@ -18,6 +18,8 @@ bool``
 ``-> Recovered``                       ends its capture if it still runs, renders, uploads, heartbeats. Fails with ApplicationError
                                        type NOTHING_LEFT (not retried) if the node has nothing of it
 =======================  ============  =====================================================================================
+
+On the node's machine ``place``, ``apply`` and ``halt`` are asked at its door first (`rokuga.control.near`).
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from typing import Any
 NODES_QUEUE = "rokuga-nodes"
 """``place`` is scheduled here; a node polls it only while it has room."""
 CONTROL_QUEUE = "rokuga-control"
-"""Workflows and their short activities (callbacks)."""
+"""Workflows and their short activities: callbacks, and what they ask of each other and of a near node."""
 
 START_FAILED = "StartFailed"
 """Type of the ApplicationError with which ``record`` says that the recorder could not start."""
