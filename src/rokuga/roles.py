@@ -38,11 +38,11 @@ async def api(config: Config, data: Path) -> None:
     from rokuga.control.client import TaskClient
     from rokuga.control.codec import connect
     from rokuga.control.model import CONTROL_QUEUE, StoreTarget
+    from rokuga.control.near import Near
     from rokuga.health import polled
     from rokuga.storage import stores
 
     client = await connect(config.temporal, config.temporal.address)
-    tasks = TaskClient(client)
 
     async def probe(target: StoreTarget, task_id: str) -> None:
         await stores.probe(target, task_id, config.stores, data)
@@ -50,10 +50,12 @@ async def api(config: Config, data: Path) -> None:
     async def ready() -> bool:
         return await polled(client, CONTROL_QUEUE, "workflow")
 
-    try:
-        await serve(config, DataFolder(data), tasks, probe, ready)
-    finally:
-        await tasks.settle()
+    async with Near(DataFolder(data)) as near:
+        tasks = TaskClient(client, near)
+        try:
+            await serve(config, DataFolder(data), tasks, probe, ready)
+        finally:
+            await tasks.settle()
 
 
 async def control(config: Config, data: Path) -> None:

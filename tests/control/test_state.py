@@ -50,7 +50,7 @@ class Play:
         self.settle()
 
     def over(self, generation: int, kind: str, session: int = 0) -> None:
-        self.state.recorder_over(generation, kind, session, PAUSES, self.now)
+        self.state.recorder_over(generation, kind, session, None, PAUSES, self.now)
         self.settle()
 
     def running(self) -> "Play":
@@ -153,7 +153,7 @@ def test_never_started(kind: str) -> None:
 
 def test_stopped_between_two_generations() -> None:
     play = Play().running()
-    play.state.recorder_over(0, "lost", 0, [5.0, 5.0, 5.0], play.now)
+    play.state.recorder_over(0, "lost", 0, None, [5.0, 5.0, 5.0], play.now)
     assert play.state.wake_ms(CLOSE) == play.now + 5000
     play.state.stop(play.now)
     play.settle()
@@ -173,7 +173,7 @@ def test_stopped_while_the_node_dies() -> None:
 def test_a_new_version_is_owed_to_the_node_until_it_has_it() -> None:
     play = Play().running()
     assert not play.state.behind
-    play.state.modify(PARAMS.lists, {})
+    play.state.modify(PARAMS.lists, {}, 5)
     assert play.state.behind
     play.over(0, "lost")
     # The next generation starts with it.

@@ -54,7 +54,7 @@ class Bench:
         self.fenced = False
         self.heart = Heart(cast(Client, self.client), token, self._beat, 0.1, self._fence)
 
-    async def _beat(self) -> Beat:
+    async def _beat(self, thorough: bool) -> Beat:
         return Beat()
 
     def _fence(self, cut_off: bool) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +24,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from rokuga import clock
 from rokuga.control.admission import Admissions
 from rokuga.control.app import FULL, Admit, AppInput, AppWorkflow
-from rokuga.control.model import CONTROL_QUEUE, Description, Lists, TaskInput
+from rokuga.control.model import CONTROL_QUEUE, Description, Lists, Modified, TaskInput
+from rokuga.control.near import Near
 from rokuga.control.signals import app_id
 from rokuga.control.task import NOT_FOUND, ModifyOrder, TaskWorkflow
 from rokuga.errors import ApiError, Fault
@@ -46,10 +48,14 @@ def _not_found(task_id: str) -> ApiError:
 
 
 class TaskClient:
-    """Creates, describes, modifies and stops tasks. All methods raise ApiError, within 6 s. ``ask_seconds``: see AppInput."""
+    """Creates, describes, modifies and stops tasks. All methods raise ApiError, within 6 s.
 
-    def __init__(self, client: Client, ask_seconds: float = 60) -> None:
+    ``near`` asks a node on this machine first. ``ask_seconds``: see AppInput.
+    """
+
+    def __init__(self, client: Client, near: Near | None = None, ask_seconds: float = 60) -> None:
         self._client = client
+        self._near = near
         self._ask_seconds = ask_seconds
         self._undoing: set[asyncio.Task[None]] = set()
         self._admissions = Admissions(self._ask_slots)
@@ -74,6 +80,8 @@ class TaskClient:
     async def describe(self, sdk_app_id: int, task_id: str) -> Description:
         """Raises ApiError ResourceNotFound (ended, expired, another app's), InternalError.CRInternalError."""
         handle = self._handle(task_id)
+        if self._near is not None and (here := await self._near.describe(sdk_app_id, task_id)):
+            return here
         try:
             async with asyncio.timeout(QUERY.total_seconds()):
                 found: Description = await handle.query(
@@ -89,11 +97,18 @@ class TaskClient:
 
     async def modify(self, sdk_app_id: int, task_id: str, request_id: str, lists: Lists, layout: dict[str, Any]) -> None:
         """Overwrite lists and layout. Raises ApiError ResourceNotFound, InternalError.CRInternalError."""
-        await self._update(task_id, request_id, TaskWorkflow.modify, ModifyOrder(sdk_app_id, lists, layout))
+        handle, now = self._handle(task_id), clock.utc_ms()
+        async with self._updating(task_id):
+            if self._near is not None and await self._near.modify(sdk_app_id, task_id, Modified(now, lists, layout)):
+                return
+            order = ModifyOrder(sdk_app_id, lists, layout, now)
+            await handle.execute_update(TaskWorkflow.modify, order, id=request_id, rpc_timeout=UPDATE)
 
     async def stop(self, sdk_app_id: int, task_id: str, request_id: str) -> None:
         """End a task. Raises ApiError ResourceNotFound (also the second time), InternalError.CRInternalError."""
-        await self._update(task_id, request_id, TaskWorkflow.stop, sdk_app_id)
+        handle = self._handle(task_id)
+        async with self._updating(task_id):
+            await handle.execute_update(TaskWorkflow.stop, sdk_app_id, id=request_id, rpc_timeout=UPDATE)
 
     async def foretell(self, sdk_app_id: int, room_id: str, bots: Collection[str], leave_code: int) -> None:
         """Tell the app's tasks of these bots in that room that they are about to be sent out.
@@ -164,11 +179,11 @@ class TaskClient:
             # Not ours: neither to be stopped nor its slot to be given back.
             raise self._failed(task.task_id, error) from None
 
-    async def _update(self, task_id: str, request_id: str, update: Any, argument: Any) -> None:
-        handle = self._handle(task_id)
+    @asynccontextmanager
+    async def _updating(self, task_id: str) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(UPDATE.total_seconds()):
-                await handle.execute_update(update, argument, id=request_id, rpc_timeout=UPDATE)
+                yield
         except WorkflowUpdateFailedError as error:
             # NOT_FOUND is our refusal; anything else means that it ended meanwhile, or is no task.
             if not (isinstance(error.cause, ApplicationError) and error.cause.type == NOT_FOUND):

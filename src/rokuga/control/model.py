@@ -11,7 +11,7 @@ A node's activities, each idempotent, by the names they are scheduled under:
                                        ApplicationError type START_FAILED if the recorder could not start (``failed`` was signalled before)
 ``holds(task, g) ->      ``node-<id>`` whether the node still has that generation's capture, or what it left and can finish it as its own
 bool``
-``apply(ApplyOrder)``    ``node-<id>`` returns when the journal has these parameters; a version not above the current one changes nothing.
+``apply(ApplyOrder)``    ``node-<id>`` returns when the journal has these parameters; a version that it was told before changes nothing.
                                        Raises if that generation is not (or not yet) recording here: it is asked again later
 ``halt(StopOrder)``      ``node-<id>`` returns when capture is told to leave; raises like ``apply``
 ``recover(RecordOrder)`` ``node-<id>`` finishes a generation that was given up, or whose task has closed while ``record`` was still open:
@@ -19,7 +19,9 @@ bool``
                                        type NOTHING_LEFT (not retried) if the node has nothing of it
 =======================  ============  =====================================================================================
 
-On the node's machine ``place``, ``apply`` and ``halt`` are asked at its door first (`rokuga.control.near`).
+On the node's machine ``place``, ``apply`` and ``halt`` are asked at its door first (`rokuga.control.near`). There the API also asks for
+Modify and Describe of a task that records. Such a Modify is known to the task's RecorderWorkflow by the heartbeat that carries it before it
+is answered, and to the task itself when it needs it: when that generation is lost.
 """
 
 from dataclasses import dataclass, field
@@ -142,11 +144,23 @@ class RecordOrder:
     user_sig: str = field(repr=False)
     predecessor_session: int = 0
     """Janus session of the generation before: claim it and destroy it, so that the bot's id is free at once"""
+    expires_ms: int = 0
+    """TaskInput's"""
+
+
+@dataclass(frozen=True)
+class Modified:
+    """A Modify at the door of a recorder's node."""
+
+    ms: int
+    """UTC, when the API heard it: of two that came different ways, the later one holds"""
+    lists: Lists
+    layout: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Beat:
-    """Details of a ``record`` heartbeat."""
+    """Details of a ``record`` heartbeat; also of the error with which ``record`` fails."""
 
     janus_session: int = 0
     tracks: int = 0
@@ -155,6 +169,8 @@ class Beat:
     bytes_confirmed: int = 0
     ms: int = 0
     """UTC, when the node sent it: a last beat much older than the heartbeat timeout means that Temporal was away, not the node"""
+    modified: Modified | None = None
+    """None: nothing beyond what the task knows"""
 
 
 @dataclass(frozen=True)
@@ -199,6 +215,8 @@ class ApplyOrder:
     generation: int
     version: int
     params: Params
+    ms: int = 0
+    """UTC, when the API heard of them"""
 
 
 @dataclass(frozen=True)
@@ -219,6 +237,12 @@ class FileInfo:
     user_id: str
     track_type: str
     begin_ms: int
+
+    @staticmethod
+    def of(sliced: Report) -> "FileInfo":
+        """The file of a ``sliced`` report."""
+        p = sliced.payload
+        return FileInfo(p["file"], p["user_id"], p["track_type"], p["begin_ms"])
 
 
 @dataclass(frozen=True)

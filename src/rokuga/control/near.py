@@ -1,16 +1,19 @@
-"""The short way from a task to a recorder on the same machine: a local activity and the node's socket.
+"""The short way to a recorder on the same machine: the node's socket (`rokuga.node.door`), for tasks and for the API.
 
 An activity on the node's queue is five writes of the orchestrator, this one none. Where the node is on another machine, or does not
-answer at once, the queue is the way.
+answer at once, the queue is the way, and the task itself for what the API asks.
 """
 
 import asyncio
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from temporalio import activity
+from temporalio.converter import value_to_type
 
 from rokuga import ipc
+from rokuga.control.model import Description, Modified
 from rokuga.folders import DataFolder
 
 NEAR, PLACE_NEAR = "near", "place_near"
@@ -23,7 +26,7 @@ Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Near:
-    """``async with``: for control processes that share a data folder with a node. Connections are kept for the next request."""
+    """``async with``: for processes that share a data folder with a node. Connections are kept for the next request."""
 
     def __init__(self, data: DataFolder) -> None:
         self._door = data.door
@@ -48,6 +51,22 @@ class Near:
         """The node of this machine, if it takes one more recording; "" otherwise."""
         answered = await self._ask({"do": "place"})
         return str(answered["node"]) if answered else ""
+
+    async def modify(self, sdk_app_id: int, task_id: str, new: Modified) -> bool:
+        """Whether the task's recorder is here, and has these lists and this layout now, for good. False: the task has to be asked.
+
+        Not answered in time is False, too: it may be done twice.
+        """
+        answered = await self._ask({"do": "modify", "app": sdk_app_id, "task": task_id, "new": asdict(new)})
+        return answered is not None and answered["answer"] == "taken"
+
+    async def describe(self, sdk_app_id: int, task_id: str) -> Description | None:
+        """What Describe tells, if the recorder here knows all of it. None: the task has to be asked."""
+        answered = await self._ask({"do": "describe", "app": sdk_app_id, "task": task_id})
+        if answered is None or answered["description"] is None:
+            return None
+        description: Description = value_to_type(Description, answered["description"])
+        return description
 
     async def _ask(self, request: ipc.Message) -> ipc.Message | None:
         """None if nobody answers in time."""

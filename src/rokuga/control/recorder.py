@@ -2,8 +2,10 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -11,7 +13,7 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
 from rokuga.control.direct import tell
-from rokuga.control.model import NODES_QUEUE, START_FAILED, Beat, RecordOrder, Timing, node_queue
+from rokuga.control.model import NODES_QUEUE, START_FAILED, Beat, Modified, RecordOrder, Timing, node_queue
 from rokuga.control.signals import RecorderNews
 
 ONCE = RetryPolicy(maximum_attempts=1)
@@ -27,7 +29,7 @@ BACK_SECONDS = 12
 
 @dataclass(frozen=True)
 class RecorderInput:
-    """``placed`` is the node that was found already; ``node`` and ``session`` are set when it continues as new."""
+    """``placed`` is the node that was found already; ``node``, ``session`` and ``modified`` are set when it continues as new."""
 
     order: RecordOrder
     heartbeat_timeout: float
@@ -36,6 +38,7 @@ class RecorderInput:
     placed: str = ""
     node: str = ""
     session: int = 0
+    modified: Modified | None = None
 
 
 @workflow.defn
@@ -47,6 +50,7 @@ class RecorderWorkflow:
         self._given = given
         self._order = given.order
         self._session = given.session
+        self._modified = given.modified
         self._beat_ms = 0
         self._unneeded = False
         self._placed = given.placed
@@ -60,7 +64,7 @@ class RecorderWorkflow:
     @workflow.run
     async def run(self, given: RecorderInput) -> None:
         kind = await self._record()
-        await self._tell(RecorderNews(self._order.generation, kind, session=self._session))
+        await self._tell(RecorderNews(self._order.generation, kind, session=self._session, modified=self._modified))
 
     async def _record(self) -> str:
         node, begun = self._given.node, bool(self._given.node)
@@ -85,7 +89,7 @@ class RecorderWorkflow:
             if not await self._holds(node):
                 return "lost"
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(dataclasses.replace(self._given, node=node, session=self._session))
+                workflow.continue_as_new(dataclasses.replace(self._given, node=node, session=self._session, modified=self._modified))
 
     async def _place(self) -> str:
         """A node with room; "" if there is none in time, or none is needed any more."""
@@ -124,12 +128,20 @@ class RecorderWorkflow:
             if isinstance(cause, TimeoutError):
                 if cause.type == TimeoutType.SCHEDULE_TO_START:
                     return "untaken"
-                for details in cause.last_heartbeat_details[:1]:
-                    beat = value_to_type(Beat, details)
-                    self._session = beat.janus_session or self._session
-                    self._beat_ms = beat.ms
+                self._beat_ms = self._take_in(cause.last_heartbeat_details)
+            elif isinstance(cause, ApplicationError):
+                self._take_in(cause.details)
             return "silent"
         return "done"
+
+    def _take_in(self, details: Sequence[Any]) -> int:
+        """The Beat in ``details``; when it was sent, 0 if there is none."""
+        if not details:
+            return 0
+        beat: Beat = value_to_type(Beat, details[0])
+        self._session = beat.janus_session or self._session
+        self._modified = beat.modified or self._modified
+        return beat.ms
 
     async def _holds(self, node: str) -> bool:
         """Ask the node whether it still has the generation; silence is no."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rokuga.control.model import Report
+from rokuga.control.model import Modified, Report
 
 
 def recorder_id(task_id: str, generation: int) -> str:
@@ -25,12 +25,16 @@ def app_id(sdk_app_id: int) -> str:
 @dataclass(frozen=True)
 class RecorderNews:
     """Signal ``recorder`` to a task. ``kind``: placed (on ``node``), or how the recorder ended: done, start_failed, no_room,
-    unneeded (stopped before it began), lost (``session`` is the Janus session it left)."""
+    unneeded (stopped before it began), lost.
+
+    Of a lost one ``session`` is the Janus session that it left, ``modified`` what it was told at its node's door.
+    """
 
     generation: int
     kind: str
     node: str = ""
     session: int = 0
+    modified: Modified | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rokuga.control.model import Description, FileInfo, Lists, Params, Report
+from rokuga.control.model import Description, FileInfo, Lists, Modified, Params, Report
 from rokuga.deliver import events
 from rokuga.deliver.events import Event
 
@@ -45,6 +45,8 @@ class TaskState:
     lists: Lists = field(default_factory=Lists)
     layout: dict[str, Any] = field(default_factory=dict)
     version: int = 1
+    modified_ms: int = 0
+    """UTC, when the API heard of them; 0: they are Create's"""
     applied: int = 1
     """the version that the recorder is known to have"""
 
@@ -95,9 +97,9 @@ class TaskState:
 
     # What happens
 
-    def modify(self, lists: Lists, layout: dict[str, Any]) -> None:
+    def modify(self, lists: Lists, layout: dict[str, Any], ms: int) -> None:
         """A full overwrite, as TRTC's Modify is."""
-        self.lists, self.layout = lists, layout
+        self.lists, self.layout, self.modified_ms = lists, layout, ms
         self.version += 1
 
     def stop(self, now_ms: int) -> None:
@@ -152,19 +154,23 @@ class TaskState:
             case "sliced" | "uploaded" | "upload_error" | "image_error":
                 self.outbox.append(file_event(report))
                 if report.kind == "sliced":
-                    p = report.payload
-                    self.files.append(FileInfo(p["file"], p["user_id"], p["track_type"], p["begin_ms"]))
+                    self.files.append(FileInfo.of(report))
             case "drained":
                 self._drained(report.generation)
 
-    def recorder_over(self, generation: int, kind: str, session: int, pauses: Sequence[float], now_ms: int) -> None:
+    def recorder_over(
+        self, generation: int, kind: str, session: int, modified: Modified | None, pauses: Sequence[float], now_ms: int
+    ) -> None:
         """The RecorderWorkflow of ``generation`` has ended: ``done``, ``start_failed``, ``no_room``, ``unneeded`` or ``lost``.
 
-        ``pauses`` are the seconds before each pull-up; there are as many pull-ups, MAX_PULL_UPS at most.
+        ``modified``: what its recorder was told at its node's door. ``pauses`` are the seconds before each pull-up; there are as many
+        pull-ups, MAX_PULL_UPS at most.
         """
         if generation != self.generation or not self.open:
             return
         self.open, self.node, self.flow = False, "", False
+        if modified is not None and modified.ms > self.modified_ms:
+            self.lists, self.layout, self.modified_ms = modified.lists, modified.layout, modified.ms
         if kind == "lost":
             self.session = session or self.session
             if generation in self.owed:

@@ -41,6 +41,8 @@ class ModifyOrder:
     sdk_app_id: int
     lists: Lists = field(default_factory=Lists)
     layout: dict[str, Any] = field(default_factory=dict)
+    ms: int = 0
+    """UTC, when the API heard it"""
 
 
 @workflow.defn
@@ -77,7 +79,7 @@ class TaskWorkflow:
         """Overwrite lists and layout; answers the new version. A node that is gone is told later."""
         full = self._full()
         self._updates += 1
-        self._state.modify(order.lists, order.layout)
+        self._state.modify(order.lists, order.layout, order.ms)
         version = self._state.version
         if not full:
             # A full run begins anew as soon as no handler waits. Who comes before that overlaps with another, and if all of them
@@ -125,7 +127,8 @@ class TaskWorkflow:
         if news.kind == "placed":
             self._state.placed(news.generation, news.node)
         else:
-            self._state.recorder_over(news.generation, news.kind, news.session, self._task.timing.pull_up_pauses, self._now())
+            pauses = self._task.timing.pull_up_pauses
+            self._state.recorder_over(news.generation, news.kind, news.session, news.modified, pauses, self._now())
 
     @workflow.signal
     def late(self, news: LateNews) -> None:
@@ -224,7 +227,7 @@ class TaskWorkflow:
         state = self._state
         if state.behind and not state.stopping:
             generation, version = state.generation, state.version
-            order = ApplyOrder(self._task.task_id, generation, version, self._params())
+            order = ApplyOrder(self._task.task_id, generation, version, self._params(), state.modified_ms)
             if await self._node("apply", order) and generation == state.generation:
                 state.applied = max(state.applied, version)
 
@@ -305,7 +308,8 @@ class TaskWorkflow:
 
     def _order(self, generation: int) -> RecordOrder:
         task, state = self._task, self._state
-        return RecordOrder(task.task_id, generation, state.version, self._params(), task.target, task.user_sig, state.session)
+        params, session = self._params(), state.session
+        return RecordOrder(task.task_id, generation, state.version, params, task.target, task.user_sig, session, task.expires_ms)
 
     def _params(self) -> Params:
         return dataclasses.replace(self._task.params, lists=self._state.lists, layout=self._state.layout)

@@ -110,19 +110,22 @@ class Capture:
                 return Outcome.START_FAILED
             starting = False
 
-    async def apply(self, version: int, params: Params) -> int:
-        """New parameters; media time in ns from which on they hold. Raises NotRecording, LinkError."""
+    def check(self) -> CaptureLink:
+        """The connection to a capture that records and shall go on. Raises NotRecording."""
         if self._link is None or self._halt is not None:
             raise NotRecording("not recording")
+        return self._link
+
+    async def apply(self, version: int, params: Params) -> int:
+        """New parameters; media time in ns from which on they hold. Raises NotRecording, LinkError."""
+        link = self.check()
         fields = start_message(Start(params, version, self._janus), 0)
-        answer = await self._link.request("apply", APPLY_SECONDS, version=version, params=fields["params"])
+        answer = await link.request("apply", APPLY_SECONDS, version=version, params=fields["params"])
         return int(answer["media_ns"])
 
     async def show(self, images: dict[str, str]) -> None:
         """The layout's images that are there now, by URL. Raises NotRecording, LinkError."""
-        if self._link is None or self._halt is not None:
-            raise NotRecording("not recording")
-        await self._link.request("show", APPLY_SECONDS, images=images)
+        await self.check().request("show", APPLY_SECONDS, images=images)
 
     def give_up(self) -> None:
         """Not to be started again; what it left is sealed."""

@@ -14,6 +14,7 @@ from rokuga.control.model import Beat
 
 BEATS = 2
 """In a heartbeat timeout. Each is a write of the orchestrator."""
+SHORTEST_SECONDS = 0.02
 AGAIN_SECONDS = 0.5
 """After one that did not arrive."""
 RPC_SECONDS = 3.0
@@ -24,11 +25,11 @@ FENCE_TIMEOUTS = 3
 class Heart:
     """``fence(True)`` is called when the orchestrator has not heard us for FENCE_TIMEOUTS heartbeat timeouts, ``fence(False)`` when it has.
 
-    ``timeout`` is the heartbeat timeout in seconds.
+    ``beat(False)`` answers without asking others. ``timeout`` is the heartbeat timeout in seconds.
     """
 
     def __init__(
-        self, client: Client, token: bytes, beat: Callable[[], Awaitable[Beat]], timeout: float, fence: Callable[[bool], None]
+        self, client: Client, token: bytes, beat: Callable[[bool], Awaitable[Beat]], timeout: float, fence: Callable[[bool], None]
     ) -> None:
         self._client = client
         self._token = token
@@ -37,6 +38,11 @@ class Heart:
         self._limit_ns = int(FENCE_TIMEOUTS * timeout * 1e9)
         self._fence = fence
         self._heard_ns = clock.monotonic_ns()
+        self._timeout_ns = int(timeout * 1e9)
+        self._one = asyncio.Lock()
+        """held by the beat that is under way: an older one must not overtake it"""
+        self._asked = 0
+        self._told = 0
         self._log = structlog.get_logger(__name__)
         self.orphaned_ns: int | None = None
         """since when the orchestrator says that nobody waits for this activity (monotonic); None while somebody does"""
@@ -45,18 +51,39 @@ class Heart:
         """Another ``record`` has taken over this generation."""
         self._token = token
         self.orphaned_ns = None
-        self._heard()
+        self._heard(clock.monotonic_ns())
 
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
             began = clock.monotonic_ns()
             pause = self._pause
-            if self._token and self.orphaned_ns is None and not await self._once():
-                pause = min(pause, AGAIN_SECONDS)
+            if self._waited_for:
+                async with self._one:
+                    if not await self._once(True):
+                        pause = min(pause, AGAIN_SECONDS)
             if clock.monotonic_ns() - self._heard_ns > self._limit_ns:
                 self._fence(True)
-            await asyncio.sleep(max(0.02, pause - (clock.monotonic_ns() - began) / 1e9))
+            await asyncio.sleep(max(SHORTEST_SECONDS, pause - (clock.monotonic_ns() - began) / 1e9))
+            # One that somebody asked for meanwhile will do.
+            while (rest := self._pause - (clock.monotonic_ns() - self._heard_ns) / 1e9) > SHORTEST_SECONDS:
+                await asyncio.sleep(rest)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the activity surely waits for us: it cannot have timed out since the beat that was heard last."""
+        return self._waited_for and clock.monotonic_ns() - self._heard_ns < self._timeout_ns
+
+    async def tell(self) -> bool:
+        """Beat now, with what is so now; whether it was heard. Those who ask while a beat is under way share the next."""
+        self._asked += 1
+        mine = self._asked
+        async with self._one:
+            if self._told < mine and self._waited_for:
+                asked = self._asked
+                if await self._once(False) and self._waited_for:
+                    self._told = asked
+            return self._told >= mine
 
     async def renounce(self, error: ApplicationError) -> None:
         """Fail the activity that waited so far, so that another one comes and adopts."""
@@ -72,10 +99,11 @@ class Heart:
         """The activity has failed, likewise."""
         await self._finish(error)
 
-    async def _once(self) -> bool:
+    async def _once(self, thorough: bool) -> bool:
         """Whether the orchestrator has answered."""
         token = self._token
-        beat = await self._beat()
+        beat = await self._beat(thorough)
+        began = clock.monotonic_ns()
         try:
             async with asyncio.timeout(RPC_SECONDS):
                 await self._client.get_async_activity_handle(task_token=token).heartbeat(beat, rpc_timeout=timedelta(seconds=RPC_SECONDS))
@@ -89,7 +117,7 @@ class Heart:
             return False
         else:
             if token == self._token:
-                self._heard()
+                self._heard(began)
         return True
 
     async def _finish(self, error: ApplicationError | None) -> None:
@@ -118,8 +146,12 @@ class Heart:
                 self._log.warning("the end of an activity could not be told yet", status=failure.status.name)
             await asyncio.sleep(AGAIN_SECONDS)
 
-    def _heard(self) -> None:
-        self._heard_ns = clock.monotonic_ns()
+    @property
+    def _waited_for(self) -> bool:
+        return bool(self._token) and self.orphaned_ns is None
+
+    def _heard(self, began_ns: int) -> None:
+        self._heard_ns = began_ns
         self._fence(False)
 
     def _orphan(self, token: bytes, why: str) -> None:

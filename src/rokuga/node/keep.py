@@ -28,16 +28,24 @@ class Kept:
     task_id: str
     generation: int
     version: int
+    """of ``params``, in this generation's journal"""
     params: Params
     predecessor_session: int = 0
     token: bytes = b""
     """task token of the ``record`` activity that waits for this generation"""
     done: bool = False
     """everything is in the store and every report was accepted or handed over"""
+    told: int = 0
+    """the latest version of its task"""
+    modified_ms: int = 0
+    """UTC, when they came by the node's door; 0: they are of that version"""
+    expires_ms: int = 0
+    """UTC, 0: never"""
 
     @staticmethod
     def of(order: RecordOrder, token: bytes = b"") -> "Kept":
-        return Kept(order.task_id, order.generation, order.version, order.params, order.predecessor_session, token)
+        version, session = order.version, order.predecessor_session
+        return Kept(order.task_id, order.generation, version, order.params, session, token, told=version, expires_ms=order.expires_ms)
 
     def but(self, **changes: Any) -> "Kept":
         return replace(self, **changes)

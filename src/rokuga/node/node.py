@@ -8,7 +8,7 @@ import structlog
 from temporalio.exceptions import ApplicationError
 
 from rokuga import clock
-from rokuga.control.model import NOTHING_LEFT, ApplyOrder, RecordOrder, Recovered, StopOrder
+from rokuga.control.model import NOTHING_LEFT, START_FAILED, ApplyOrder, Description, Modified, RecordOrder, Recovered, StopOrder
 from rokuga.errors import JournalError
 from rokuga.folders import Generation
 from rokuga.node import metrics
@@ -21,6 +21,8 @@ from rokuga.node.recorder import RENDER, Recorder, Services
 
 RESERVED_NS = 10 * 1_000_000_000
 """Between ``place`` and ``record``."""
+UNWANTED_NS = 60 * 1_000_000_000
+"""Between ``halt`` and the ``record`` that it has overtaken."""
 RETRY_SECONDS = 2.0
 RECOVER_BEAT_SECONDS = 2.0
 ABANDONED_SECONDS = 30.0
@@ -41,6 +43,8 @@ class Node:
         self._recorders: dict[Key, Recorder] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._reserved: list[int] = []
+        self._unwanted: dict[Key, int] = {}
+        """generations that were to stop before they were ordered, and when"""
         self._disk = Disk(services.data.tasks, services.config.recorder)
         self.closing = False
         self._log = structlog.get_logger(__name__).bind(node=node_id)
@@ -73,6 +77,8 @@ class Node:
             self._reserved.pop()
         if self.closing:
             raise _lost()
+        if self._unwanted.pop(key, None) is not None:
+            raise ApplicationError("its task was stopped before it began", type=START_FAILED, non_retryable=True)
         if key not in self._recorders:
             generation = self._folder(order)
             kept = await asyncio.to_thread(Kept.load, generation.order)
@@ -105,8 +111,12 @@ class Node:
             raise ApplicationError(str(error), type="NotRecording") from error
 
     async def halt(self, order: StopOrder) -> None:
+        key, now = (order.task_id, order.generation), clock.monotonic_ns()
+        if key not in self._recorders:
+            # Delete is not long after Create: the order to record may still be on its way.
+            self._unwanted = {k: since for k, since in self._unwanted.items() if now - since < UNWANTED_NS} | {key: now}
         try:
-            await self._found(order.task_id, order.generation).halt(order.leave_code, order.cause)
+            await self._found(*key).halt(order.leave_code, order.cause)
         except LinkError as error:
             raise ApplicationError(str(error), type="NotRecording") from error
 
@@ -140,6 +150,16 @@ class Node:
         rest = [r for r in recorder.outbox.unacknowledged if r.kind != "drained" and r.key not in left_out]
         last = recorder.outbox.find("drained")
         return Recovered([*rest, *([last] if last else [])])
+
+    # What the API asks
+
+    async def modify(self, sdk_app_id: int, task_id: str, new: Modified) -> None:
+        """Raises NotRecording: the task has to be asked; LinkError, OSError."""
+        await self._latest(task_id).modify(sdk_app_id, new)
+
+    def describe(self, sdk_app_id: int, task_id: str) -> Description:
+        """Raises NotRecording: the task has to be asked."""
+        return self._latest(task_id).describe(sdk_app_id)
 
     # Its own business
 
@@ -258,6 +278,12 @@ class Node:
         if recorder is None or not recorder.holds:
             raise ApplicationError("this generation is not recording here", type="NotRecording")
         return recorder
+
+    def _latest(self, task_id: str) -> Recorder:
+        numbers = [number for task, number in self._recorders if task == task_id]
+        if not numbers:
+            raise NotRecording("there is no such recording here")
+        return self._recorders[task_id, max(numbers)]
 
     def _folder(self, order: RecordOrder) -> Generation:
         if not re.fullmatch(r"[A-Za-z0-9+._-]+", order.task_id) or order.task_id.startswith("."):

@@ -59,6 +59,9 @@ class Outbox:
     def find(self, key: str) -> Report | None:
         return next((r for r in self._reports if r.key == key), None)
 
+    def of(self, kind: str) -> list[Report]:
+        return [r for r in self._reports if r.kind == kind]
+
     async def add(self, kind: str, key: str, payload: dict[str, Any]) -> None:
         """Report it, once per key. It is on disk when this returns. Raises OSError."""
         async with self._lock:

@@ -6,6 +6,7 @@ render the manifest to its Finished, the uploader brings the store up to that. A
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -14,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from rokuga import clock
 from rokuga.config import Config
-from rokuga.control.model import START_FAILED, ApplyOrder, Beat, RecordOrder
+from rokuga.control.model import START_FAILED, ApplyOrder, Beat, Description, FileInfo, Modified, Params, RecordOrder
 from rokuga.errors import JournalError, StoreError
 from rokuga.folders import DataFolder
 from rokuga.node import metrics
@@ -120,13 +121,50 @@ class Recorder:
     async def apply(self, order: ApplyOrder) -> int:
         """New parameters; media time in ns from which on they hold. Raises NotRecording, LinkError, OSError."""
         async with self._orders:
-            media_ns = await self._capture.apply(order.version, order.params)
-            if order.version > self.kept.version:
-                params = replace(order.params, images=self.kept.params.images)
-                self.kept = self.kept.but(version=order.version, params=params)
-                await asyncio.to_thread(self.kept.save, self.generation.order)
-                self._layout_changed.set()
-            return media_ns
+            self._capture.check()
+            if order.version > self.kept.told:
+                if order.ms >= self.kept.modified_ms:
+                    params = replace(order.params, images=self.kept.params.images)
+                    await self._keep_params(params, told=order.version, modified_ms=0)
+                else:
+                    self._log.info("a later Modify was faster", version=order.version)
+            return await self._capture.apply(self.kept.version, self.kept.params)
+
+    async def modify(self, sdk_app_id: int, new: Modified) -> None:
+        """From the API itself. When this returns, capture has it, and so has whoever comes after this generation.
+
+        Raises NotRecording (then the task has to be asked), LinkError, OSError.
+        """
+        self._check_own(sdk_app_id)
+        async with self._orders:
+            self._capture.check()
+            ms = max(new.ms, self.kept.modified_ms)
+            await self._keep_params(replace(self.kept.params, lists=new.lists, layout=new.layout), modified_ms=ms)
+            await self._capture.apply(self.kept.version, self.kept.params)
+        if not await self._heart.tell():
+            raise NotRecording("nobody waits for this recording any more")
+
+    def describe(self, sdk_app_id: int) -> Description:
+        """What Describe tells, where this generation is all that there is of its task. Raises NotRecording: the task has to be asked."""
+        self._check_own(sdk_app_id)
+        self._capture.check()
+        if self.kept.generation or not self._heart.trusted:
+            raise NotRecording("others may know more")
+        kept = self.kept
+        files = [FileInfo.of(report) for report in self.outbox.of("sliced")]
+        flow = next((bool(r.payload["active"]) for r in reversed(self.outbox.of("flow"))), False)
+        return Description(sdk_app_id, "InProgress" if flow else "Idle", files, 0, kept.version, kept.expires_ms)
+
+    def _check_own(self, sdk_app_id: int) -> None:
+        kept = self.kept
+        if not self.holds or sdk_app_id != kept.params.sdk_app_id or 0 < kept.expires_ms <= clock.utc_ms():
+            raise NotRecording("there is no such recording here")
+
+    async def _keep_params(self, params: Params, **changes: Any) -> None:
+        """On disk before capture is told: one that dies is started again with them."""
+        self.kept = self.kept.but(version=self.kept.version + 1, params=params, **changes)
+        await asyncio.to_thread(self.kept.save, self.generation.order)
+        self._layout_changed.set()
 
     async def halt(self, leave_code: int, cause: str) -> None:
         """Leave the room and end the journal; uploads go on. Raises LinkError if capture does not obey."""
@@ -153,8 +191,7 @@ class Recorder:
                 helpers = [group.create_task(self.outbox.run()), group.create_task(self._heart.run())]
                 if not self._aimed.is_set():
                     # Keys come only with a new `record`, and that only when the one that waits has failed.
-                    needed = ApplicationError("the node was started again and needs the keys", type="KeysNeeded", non_retryable=True)
-                    helpers.append(group.create_task(self._heart.renounce(needed)))
+                    helpers.append(group.create_task(self._need_keys()))
                 await self._work()
                 for helper in helpers:
                     helper.cancel()
@@ -167,6 +204,12 @@ class Recorder:
         else:
             await self._heart.complete()
 
+    async def _need_keys(self) -> None:
+        beat = await self._beat(False)
+        await self._heart.renounce(
+            ApplicationError("the node was started again and needs the keys", beat, type="KeysNeeded", non_retryable=True)
+        )
+
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             files = group.create_task(self._keep_files())
@@ -177,7 +220,8 @@ class Recorder:
             if self.outcome is Outcome.START_FAILED:
                 files.cancel()
             elif self.outcome is not Outcome.ENDED:
-                await self._heart.fail(ApplicationError("capture was lost", type="CaptureLost", non_retryable=True))
+                beat = await self._beat(False)
+                await self._heart.fail(ApplicationError("capture was lost", beat, type="CaptureLost", non_retryable=True))
         if self.outcome is not Outcome.START_FAILED:
             self.drained.set()
         await self.outbox.flushed()
@@ -301,16 +345,17 @@ class Recorder:
         if not self.recovering:
             self._gate.hold(cut_off)
 
-    async def _beat(self) -> Beat:
-        status = await self._capture.status()
-        ledger = self._uploader.ledger if self._uploader else None
+    async def _beat(self, thorough: bool) -> Beat:
+        status = await self._capture.status() if thorough else {}
+        ledger, kept = self._uploader.ledger if self._uploader else None, self.kept
         self._last = Beat(
             janus_session=status.get("session") or self._last.janus_session,
-            tracks=status.get("tracks", 0),
+            tracks=status.get("tracks", self._last.tracks),
             seconds=status.get("seconds") or self._last.seconds,
             bytes_spooled=ledger.bytes_spooled if ledger else 0,
             bytes_confirmed=ledger.bytes_confirmed if ledger else 0,
             ms=clock.utc_ms(),
+            modified=Modified(kept.modified_ms, kept.params.lists, kept.params.layout) if kept.modified_ms else None,
         )
         return self._last
 
