@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.converter import value_to_type
 
-from rokuga.control.model import Params, Report
+from rokuga.control.model import Lists, Modified, Params, Report
 from rokuga.control.state import TaskState, Todo
 
 PARAMS = Params(sdk_app_id=1, room_id="r", room_id_type=0, user_id="bot")
@@ -178,6 +178,16 @@ def test_a_new_version_is_owed_to_the_node_until_it_has_it() -> None:
     play.over(0, "lost")
     # The next generation starts with it.
     assert (play.state.behind, play.state.applied) == (False, 2)
+
+
+def test_what_a_lost_recorder_was_told_at_its_nodes_door_holds_if_it_came_later() -> None:
+    for ms, wins in ((4, False), (5, False), (6, True)):
+        play = Play().running()
+        play.state.modify(Lists(), {"by": "task"}, 5)
+        play.state.recorder_over(0, "lost", 0, Modified(ms, Lists(), {"by": "door"}), PAUSES, play.now)
+        assert (play.state.layout == {"by": "door"}) is wins
+        play.state.modify(Lists(), {"by": "task"}, 7)
+        assert play.state.layout == {"by": "task"}
 
 
 REPORTS = ["started", "failed", "flow", "upload_started", "stopped", "drained", "sliced", "uploaded"]

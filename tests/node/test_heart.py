@@ -150,3 +150,61 @@ async def test_renounced_it_beats_no_more() -> None:
     await asyncio.sleep(0.2)
     beating.cancel()
     assert bench.client.beats == []
+
+
+async def test_those_who_ask_while_a_beat_is_under_way_share_the_next() -> None:
+    bench = Bench()
+
+    async def slow(_: bool) -> Beat:
+        await asyncio.sleep(0)
+        return Beat()
+
+    bench.heart._beat = slow
+    assert await asyncio.gather(*(bench.heart.tell() for _ in range(5))) == [True] * 5
+    assert len(bench.client.beats) == 2
+    bench.client.fault = RPCStatusCode.UNAVAILABLE
+    assert not await bench.heart.tell()
+    bench.client.fault = RPCStatusCode.NOT_FOUND
+    assert not await bench.heart.tell()
+    bench.client.fault = None
+    assert not await bench.heart.tell(), "nobody waits"
+
+
+async def test_a_beat_that_was_asked_for_stands_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    now, pauses = 0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        pauses.append(round(seconds, 3))
+        if len(pauses) == 1:
+            now += 30_000_000
+            assert await bench.heart.tell()
+            now += 20_000_000
+        else:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(clock, "monotonic_ns", lambda: now)
+    with pytest.raises(asyncio.CancelledError):
+        await bench.heart.run()
+    assert pauses == [0.05, 0.03]
+    assert len(bench.client.beats) == 2
+
+
+async def test_trusted_until_it_may_have_timed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000_000
+    monkeypatch.setattr(clock, "monotonic_ns", lambda: now)
+    bench = Bench()
+    assert bench.heart.trusted
+    now += 99_000_000
+    assert bench.heart.trusted
+    await bench.heart.tell()
+    now += 99_000_000
+    assert bench.heart.trusted
+    now += 1_000_000
+    assert not bench.heart.trusted
+    bench.heart.adopt(b"two")
+    assert bench.heart.trusted
+    await bench.heart.renounce(ApplicationError("keys"))
+    assert not bench.heart.trusted

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from rokuga import clock
 from rokuga.config import Config, Store
 from rokuga.config import Recorder as RecorderSection
-from rokuga.control.model import Params, RecordOrder, StoreTarget
+from rokuga.control.model import START_FAILED, Params, RecordOrder, StopOrder, StoreTarget
 from rokuga.folders import DataFolder, Generation
 from rokuga.journal.reader import files
 from rokuga.journal.records import FileHeader
@@ -92,6 +92,20 @@ async def test_a_generation_has_one_recorder_whoever_finds_it_first(node: Node, 
     monkeypatch.setattr(node, "_keep", count)
     await asyncio.gather(node.record(ORDER, b"1"), node.look_through(), node.record(ORDER, b"2"))
     assert len(made) == 1
+
+
+async def test_what_was_stopped_before_it_was_ordered_does_not_begin(node: Node, tmp_path: Path) -> None:
+    """Delete right after Create. One that is on disk from before this node's start is to be finished all the same."""
+    ended(tmp_path, 1)
+    for number in (0, 1):
+        with pytest.raises(ApplicationError, match="not recording here"):
+            await node.halt(StopOrder("task", number, 0, "deleted"))
+    with pytest.raises(ApplicationError, match="stopped before") as error:
+        await node.record(ORDER, b"1")
+    assert error.value.type == START_FAILED
+    assert not node._recorders
+    assert await node.record(replace(ORDER, generation=1), b"1")
+    assert await node.record(ORDER, b"2"), "it is remembered for one order only"
 
 
 async def test_nothing_begins_while_the_node_ends(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,13 +77,13 @@ class Node:
             self._reserved.pop()
         if self.closing:
             raise _lost()
-        if self._unwanted.pop(key, None) is not None:
-            raise ApplicationError("its task was stopped before it began", type=START_FAILED, non_retryable=True)
         if key not in self._recorders:
             generation = self._folder(order)
             kept = await asyncio.to_thread(Kept.load, generation.order)
             if kept is not None and kept.done:
                 return False
+            if kept is None and self._unwanted.pop(key, None) is not None:
+                raise ApplicationError("its task was stopped before it began", type=START_FAILED, non_retryable=True)
             in_order = kept is None or await self._in_order(generation)
             if self.closing or not in_order:
                 raise _lost()
