@@ -48,3 +48,14 @@ def test_each_code_that_tencent_lists_is_given_or_it_is_said_why_not() -> None:
     first_cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
     named = [code for cell in first_cells for code in re.findall(r"`([A-Za-z.]+)`", cell)]
     assert set(LISTED.split()) - set(named) == set()
+    given, never = ([c for cell in part for c in re.findall(r"`([A-Za-z.]+)`", cell)] for part in _split(text))
+    assert set(given) & set(never) == set()
+
+
+def _split(text: str) -> tuple[list[str], list[str]]:
+    """First cells of the tables of codes that are given, and of those that never are."""
+    before, after = text.split("## Codes that are never given")
+    given, never = ([line.split(" | ")[0] for line in part.splitlines() if line.startswith("| ")] for part in (before, after))
+    assert given
+    assert never
+    return given, never

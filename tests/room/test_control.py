@@ -1,5 +1,6 @@
 """Sending users out and ending rooms, on a Janus with string ids and on one with integer ids, directly and through the API."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from rokuga.api import usersig
 from rokuga.api.server import build_app, listening
 from rokuga.config import App, Config, Janus, Server, Temporal
 from rokuga.embedded import EmbeddedJanus
@@ -17,7 +19,7 @@ from rokuga.folders import DataFolder
 from rokuga.room.control import Occupant, RoomControl, occupants
 from rokuga.room.janus import open_room
 from rokuga.room.protocol import Gone
-from tests.api.calls import APP, OTHER_APP, OTHER_ID, OTHER_KEY, SECRET_ID, SECRET_KEY, USER_SIG_KEY, call, code
+from tests.api.calls import APP, OTHER_APP, OTHER_ID, OTHER_KEY, SECRET_ID, SECRET_KEY, USER_SIG_KEY, call, code, create_body
 from tests.api.memory import MemoryBucket, MemoryTasks
 from tests.kit.room_user import RoomUser, room_user
 from tests.room.watch import watching
@@ -117,6 +119,28 @@ async def test_a_room_is_ended_for_everybody(scene: Scene) -> None:
         with pytest.raises(RoomError) as caught:
             await alice.request(request="listparticipants")
         assert caught.value.code == 426
+
+
+@marked
+async def test_a_recording_s_bot_needs_an_id_that_no_user_has(scene: Scene) -> None:
+    """In a room that is not there yet everybody may be the bot, and another recorder's bot makes way."""
+    room = scene.name(6)
+    kind = 0 if isinstance(room, str) else 1
+
+    async def create(bot: str, kind: int = kind) -> str:
+        sig = usersig.make(APP, bot, USER_SIG_KEY, int(time.time()))
+        body = create_body(RoomId=str(room), RoomIdType=kind, UserId=bot, UserSig=sig)
+        return code(await call(scene.url, "CreateCloudRecording", body))
+
+    before = len(scene.tasks.tasks)
+    assert await create("alice") == ""
+    async with room_user(scene.janus, room, "alice"), open_room(scene.janus, str(room), kind, "bot"):
+        assert await create("alice") == "InvalidParameter.UserId"
+        assert await create("bot") == ""
+        assert await create("carol") == ""
+    assert len(scene.tasks.tasks) == before + 3
+    # "room 6" is no number, and a Janus with integer ids has no string rooms.
+    assert await create("carol", 1 - kind) == "InvalidParameter.RoomId"
 
 
 @marked

@@ -11,7 +11,7 @@ import structlog
 
 from rokuga import clock
 from rokuga.api import rules, usersig
-from rokuga.api.ports import Probe, Tasks
+from rokuga.api.ports import Probe, Taken, Tasks
 from rokuga.api.problems import invalid, parse
 from rokuga.api.schema import (
     Bucket,
@@ -25,7 +25,8 @@ from rokuga.api.schema import (
 )
 from rokuga.config import App, Config
 from rokuga.control.model import Params, StoreTarget, TaskInput
-from rokuga.errors import ApiError, Fault, StoreError
+from rokuga.errors import ApiError, Fault, RoomError, StoreError
+from rokuga.room.control import ID_SYNTAX
 from rokuga.words import Words
 
 PROBE_SECONDS = 2.5
@@ -75,10 +76,11 @@ def new_task_id() -> str:
 class Recording:
     """CreateCloudRecording, DescribeCloudRecording, ModifyCloudRecording, DeleteCloudRecording."""
 
-    def __init__(self, config: Config, tasks: Tasks, probe: Probe) -> None:
+    def __init__(self, config: Config, tasks: Tasks, probe: Probe, taken: Taken) -> None:
         self._config = config
         self._tasks = tasks
         self._probe = probe
+        self._taken = taken
 
     def actions(self) -> dict[str, Action[Any]]:
         """By the name that X-TC-Action gives."""
@@ -98,7 +100,7 @@ class Recording:
         bucket = rules.bucket_of(request)
         check_tickets(request, app, clock.utc_ns() / 1e9)
         task = self._task(request, bucket, app)
-        await self._check_bucket(task)
+        await asyncio.gather(self._check_bucket(task), self._check_bot(task))
         await self._tasks.create(task, app.max_tasks, request.ResourceExpiredHour)
         logger.info("task created", task_id=task.task_id, sdk_app_id=app.sdk_app_id, request_id=call.request_id)
         return {"TaskId": task.task_id}
@@ -162,6 +164,22 @@ class Recording:
             heartbeat_timeout=self._config.recorder.heartbeat_timeout,
             callbacks=bool(app.callback_url),
         )
+
+    async def _check_bot(self, task: TaskInput) -> None:
+        params = task.params
+        try:
+            taken = await self._taken(params.room_id, params.room_id_type, params.user_id)
+        except RoomError as error:
+            if error.code == ID_SYNTAX:
+                what = Words(
+                    "names a string room (RoomIdType 0), which this server's Janus cannot have: use RoomIdType 1"
+                )
+                raise invalid("RoomId", what, "InvalidParameter.RoomId") from None
+            logger.warning("the media server cannot be asked; recording starts", task_id=task.task_id, code=error.code, why=error.message)
+            return
+        if taken:
+            what = Words("is a user who is in the room now: the recorder needs an id of its own")
+            raise invalid("UserId", what, "InvalidParameter.UserId")
 
     async def _check_bucket(self, task: TaskInput) -> None:
         try:

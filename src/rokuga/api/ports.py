@@ -36,6 +36,10 @@ class Tasks(Protocol):
 Probe = Callable[[StoreTarget, str], Awaitable[None]]
 """A small real write into the bucket for (target, TaskId). Raises StoreError; see its ``refused``."""
 
+Taken = Callable[[str, int, str], Awaitable[bool]]
+"""Whether (RoomId, RoomIdType, UserId) is a user who is in the room now, and no recorder's bot. Raises RoomError: ID_SYNTAX if the media
+server can have no such room; any other: it cannot be told."""
+
 Ready = Callable[[], Awaitable[bool]]
 """Whether what stands behind the API answers; for /readyz."""
 

@@ -20,6 +20,8 @@ from rokuga.room.control import ID_SYNTAX, NO_SUCH_ROOM, NO_SUCH_USER, SECRET_MI
 from rokuga.words import Words
 
 USERS_MAX = 10
+TAKEN_SECONDS = 1.0
+"""For the look into the room before a Create. A Janus that takes longer is the recorder's business."""
 
 NumericRoom = Annotated[int, span(1, rules.ROOM_MAX)]
 StringRoom = Annotated[str, text(64), string]
@@ -67,6 +69,10 @@ class Rooms:
             Action(DismissRoomByStrRoomId, self.dismiss),
         ]
         return {action.model.__name__: action for action in all_actions}
+
+    async def taken(self, room_id: str, room_id_type: int, user_id: str) -> bool:
+        """See `rokuga.api.ports.Taken`; False if this server knows no Janus."""
+        return self._reachable and await self._control.taken(room_id, room_id_type, user_id, TAKEN_SECONDS)
 
     async def remove(self, request: RemoveUser | RemoveUserByStrRoomId, call: Call) -> Answer:
         room_id, room_id_type = self._room(request, call)

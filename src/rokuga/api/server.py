@@ -57,7 +57,8 @@ class Api:
 def build_app(config: Config, data: DataFolder, tasks: Tasks, probe: Probe, ready: Ready = always_ready, rate: float = RATE) -> Api:
     """The application; ``rate`` is requests a second per API and SecretId. Raises ConfigError."""
     metrics = Metrics()
-    actions = {**Recording(config, tasks, probe).actions(), **Rooms(config.janus, tasks).actions()}
+    rooms = Rooms(config.janus, tasks)
+    actions = {**Recording(config, tasks, probe, rooms.taken).actions(), **rooms.actions()}
     endpoint = Endpoint(config, actions, metrics, rate)
     media = Media(data.store, media_key(config))
 

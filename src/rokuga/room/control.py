@@ -81,14 +81,24 @@ class RoomControl:
                 await foretell(bots)
             await handle.request({"request": "destroy", "room": room, **self._secret})
 
+    async def taken(self, room_id: str, room_id_type: int, user_id: str, seconds: float) -> bool:
+        """Whether somebody who is no recorder's bot is in the room under that id. Asks for ``seconds`` at most."""
+        try:
+            async with self._room(room_id, room_id_type, seconds) as (handle, room):
+                return any(o.user_id == user_id and not o.bot for o in await self._occupants(handle, room))
+        except RoomError as error:
+            if error.code == NO_SUCH_ROOM:
+                return False
+            raise
+
     @asynccontextmanager
-    async def _room(self, room_id: str, room_id_type: int) -> AsyncIterator[tuple[Handle, str | int]]:
+    async def _room(self, room_id: str, room_id_type: int, seconds: float = ACT_SECONDS) -> AsyncIterator[tuple[Handle, str | int]]:
         room = room_number(self._config, room_id, room_id_type)
         try:
-            async with asyncio.timeout(ACT_SECONDS), open_session(self._config) as session:
+            async with asyncio.timeout(seconds), open_session(self._config) as session:
                 yield await session.attach(_Deaf()), room
         except TimeoutError:
-            raise RoomError(0, f"Janus did not do it within {ACT_SECONDS:.0f} s") from None
+            raise RoomError(0, f"Janus did not do it within {seconds:g} s") from None
 
     async def _occupants(self, handle: Handle, room: str | int) -> list[Occupant]:
         answer = await handle.request({"request": "listparticipants", "room": room})
