@@ -171,9 +171,7 @@ class Recording:
             taken = await self._taken(params.room_id, params.room_id_type, params.user_id)
         except RoomError as error:
             if error.code == ID_SYNTAX:
-                what = Words(
-                    "names a string room (RoomIdType 0), which this server's Janus cannot have: use RoomIdType 1"
-                )
+                what = Words("names a string room (RoomIdType 0), which this server's Janus cannot have: use RoomIdType 1")
                 raise invalid("RoomId", what, "InvalidParameter.RoomId") from None
             logger.warning("the media server cannot be asked; recording starts", task_id=task.task_id, code=error.code, why=error.message)
             return
