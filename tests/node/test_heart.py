@@ -170,6 +170,18 @@ async def test_those_who_ask_while_a_beat_is_under_way_share_the_next() -> None:
     assert not await bench.heart.tell(), "nobody waits"
 
 
+async def test_what_went_to_an_activity_that_was_replaced_meanwhile_was_not_told() -> None:
+    bench = Bench()
+
+    async def adopted(_: bool) -> Beat:
+        bench.heart.adopt(b"two")
+        return Beat()
+
+    bench.heart._beat = adopted
+    assert not await bench.heart.tell()
+    assert bench.client.beats == [b"one"]
+
+
 async def test_a_beat_that_was_asked_for_stands_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
     now, pauses = 0, []

@@ -80,8 +80,8 @@ class Heart:
         mine = self._asked
         async with self._one:
             if self._told < mine and self._waited_for:
-                asked = self._asked
-                if await self._once(False) and self._waited_for:
+                asked, token = self._asked, self._token
+                if await self._once(False) and self._waited_for and self._token == token:
                     self._told = asked
             return self._told >= mine
 
