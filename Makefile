@@ -63,7 +63,7 @@ demo: setup
 test: setup-test check
 	$(BIN)/python -m pytest -m "live and not alone and not browser" -n 4 --dist loadfile --no-loadscope-reorder -q --durations=10
 	$(BIN)/python -m pytest -m browser -q --durations=10
-	$(BIN)/python -m pytest -m "live and alone" -n 3 --dist loadfile -q --durations=10
+	$(BIN)/python -m pytest -m "live and alone" -n 3 --dist loadfile --no-loadscope-reorder -q --durations=10
 
 check: setup
 	$(BIN)/ruff format --check src tests bench
