@@ -9,7 +9,7 @@ from rokuga.render.mix.colour import Rgb, planes_of, yuv
 from rokuga.render.mix.layout import CROP, CUSTOM, FIT, FLOATING, GRID, SCREEN, STRETCH, Layout, Place, Rect, Shown, arrange
 from rokuga.render.mix.planes import Planes
 from rokuga.render.mix.scene import Scene, Tile
-from rokuga.render.mix.video import VideoMixer
+from rokuga.render.mix.video import AT_ONCE, VideoMixer
 from tests.render.mix.film import (
     BLUE,
     COLOURS,
@@ -80,6 +80,17 @@ def test_frames_come_at_a_constant_rate_and_keyframes_at_the_beginning_and_each_
     units = list(mixer(journal).segment(segment))
     assert [pts for _, pts, _ in units] == [6000 * n for n in range(50)]
     assert [n for n, (_, _, keyframe) in enumerate(units) if keyframe] == [0, 15, 30, 45]
+
+
+def test_streams_are_decoded_in_turn_for_several_pictures() -> None:
+    """One decoder that goes on is cheaper than many in turn, and a scene ends such a run."""
+    journal = Journal()
+    tracks = [journal.track(film(colour, 12)) for colour in (RED, GREEN)]
+    scenes = [scene((LEFT, RIGHT)), scene((LEFT, RIGHT), first=AT_ONCE + 1)]
+    for number, seen in enumerate(watch(mixer(journal), plan(tracks, scenes, (0, 12)))):
+        assert [(who(seen, rect), count(seen, rect)) for rect in (LEFT, RIGHT)] == [(RED, number % 8), (GREEN, number % 8)]
+    turns = [(0, AT_ONCE), (AT_ONCE, AT_ONCE + 1), (AT_ONCE + 1, 2 * AT_ONCE + 1), (2 * AT_ONCE + 1, 12)]
+    assert [(p.file, p.offset) for p in journal.read] == [(file, n) for turn in turns for file in (2, 1) for n in range(*turn)]
 
 
 def test_a_scene_begins_with_its_very_frame() -> None:

@@ -149,9 +149,7 @@ class _Stroke:
 
 def views(frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
     """The planes of a yuv420p frame, in place."""
-    y, u, v = (
-        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width] for plane in frame.planes
-    )
+    y, u, v = (np.ndarray((plane.height, plane.width), np.uint8, memoryview(plane), 0, (plane.line_size, 1)) for plane in frame.planes)
     return y, u, v
 
 

@@ -115,6 +115,8 @@ class Cell:
         self._source = None if tile.black else source
         self._scaler = scaler
         self._decoded: Decoded | None = None
+        self._shape: tuple[int, int, int] | None = None
+        """of the last picture: width, height, orientation"""
         self._layer = self._empty(images)
 
     def layer(self, pts: int) -> Layer | None:
@@ -134,14 +136,27 @@ class Cell:
 
     def _picture(self, decoded: Decoded) -> Layer | None:
         frame, orientation = decoded.frame, decoded.orientation
-        place = fit(*_turned((frame.width, frame.height), orientation), self._tile.rect, self._tile.render_mode)
+        shape = frame.width, frame.height, orientation
+        if shape != self._shape:
+            self._shape = shape
+            self._fit(*shape)
         try:
-            scaled = _scaled(frame, *_turned((place.width, place.height), orientation), self._scaler)
+            scaled = _scaled(frame, *self._size, self._scaler)
         except av.FFmpegError:
             return None  # a pixel format that cannot be converted: the picture before stays
+        planes = views(scaled)
+        if orientation:
+            planes = _upright(planes[0], orientation), _upright(planes[1], orientation), _upright(planes[2], orientation)
+        y, u, v = (plane[here] for plane, here in zip(planes, self._seen, strict=True))
+        return Layer.of(self._place, (y, u, v), self._tile.alpha)
+
+    def _fit(self, width: int, height: int, orientation: int) -> None:
+        """Where pictures of that shape go."""
+        place = fit(*_turned((width, height), orientation), self._tile.rect, self._tile.render_mode)
         window = Rect(place.left, place.top, place.rect.width, place.rect.height)
-        y, u, v = (_upright(plane, orientation)[part(window, half)] for plane, half in zip(views(scaled), HALVES, strict=True))
-        return Layer.of(place.rect, (y, u, v), self._tile.alpha)
+        self._size = _turned((place.width, place.height), orientation)
+        self._seen = [part(window, half) for half in HALVES]
+        self._place = place.rect
 
 
 def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:

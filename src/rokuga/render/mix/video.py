@@ -1,6 +1,6 @@
 """The pictures of a mixed segment: decoded, put together, encoded. Bytes depend on the plan, the journal and the images alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,8 @@ from rokuga.render.mix.scene import MixVideo, Scene
 from rokuga.render.mix.tiles import INVISIBLE, Cell, Gop, Source
 from rokuga.render.sound import Payload
 
+AT_ONCE = 5
+"""So many pictures of one stream are decoded and scaled before it is another one's turn: the caches then hold what its decoder needs."""
 Unit = tuple[bytes, int, bool]
 """an access unit with start codes, its PTS (90 kHz), whether it is an IDR"""
 
@@ -34,14 +36,13 @@ class VideoMixer:
         sources = [Source(pictures, self._payload, self._gop(pictures[0].ref.position) if pictures else None) for pictures in plan.sources]
         canvas = Canvas(plan.width, plan.height)
         encoder = Encoder(plan)
-        scenes = {scene.first: scene for scene in plan.scenes}
-        view: _View | None = None
-        for number, pts in enumerate(plan.pts):
-            if number in scenes:
-                view = self._view(plan, scenes[number], sources)
-            assert view is not None, "a plan's first scene begins with it"
-            canvas.paint(view.layers(pts, plan.begin_ms + (pts - plan.pts[0]) // 90))
-            yield from encoder.encode(canvas, number)
+        for scene, after in zip(plan.scenes, [*(scene.first for scene in plan.scenes[1:]), len(plan.pts)], strict=True):
+            view = self._view(plan, scene, sources)
+            for first in range(scene.first, after, view.at_once):
+                run = plan.pts[first : min(first + view.at_once, after)]
+                for number, layers in enumerate(view.layers(run), first):
+                    canvas.paint(layers)
+                    yield from encoder.encode(canvas, number)
         yield from encoder.rest()
         gops = (source.gop for source in sources)
         self._gops = {gop.given[0]: gop for gop in gops if gop is not None and gop.given}
@@ -73,14 +74,26 @@ class _View:
         ]
         self._marks = scene.marks
         self._marked: list[Layer | None] = [None] * len(scene.marks)
+        self._begin = plan.begin_ms, plan.pts[0]
+        sources = [tile.source for tile in scene.tiles if tile.source is not None]
+        # A source that stands in two places may be asked about no picture before the last one.
+        self.at_once = AT_ONCE if len(sources) == len(set(sources)) else 1
 
-    def layers(self, pts: int, utc_ms: int) -> list[Layer | None]:
-        """From back to front. What is wholly behind another picture is not even decoded."""
-        shown: list[Layer | None] = [None] * len(self._cells)
+    def layers(self, run: Sequence[int]) -> Iterator[list[Layer | None]]:
+        """Of the pictures at those times, at most ``at_once``: from back to front. What is wholly behind another is not even decoded."""
+        pictures: list[list[Layer | None]] = [[None] * len(self._cells) for _ in run]
         for number in range(len(self._cells) - 1, -1, -1):
-            cell = self._cells[number]
-            if cell is not None and not any(_hides(shown[n], cell.rect) for n in self._in_front[number]):
-                shown[number] = cell.layer(pts)
+            cell, in_front = self._cells[number], self._in_front[number]
+            if cell is not None:
+                for pts, shown in zip(run, pictures, strict=True):
+                    if not any(_hides(shown[n], cell.rect) for n in in_front):
+                        shown[number] = cell.layer(pts)
+        begin_ms, begin = self._begin
+        for pts, shown in zip(run, pictures, strict=True):
+            yield [*self._ground, *shown, *self._drawn(begin_ms + (pts - begin) // 90)]
+
+    def _drawn(self, utc_ms: int) -> list[Layer | None]:
+        """The watermarks at that time."""
         for number, mark in enumerate(self._marks):
             drawn = mark.planes(utc_ms)
             before = self._marked[number]
@@ -88,7 +101,7 @@ class _View:
                 self._marked[number] = None
             elif before is None or before.planes[0] is not drawn[1].y or before.rect != drawn[0]:
                 self._marked[number] = Layer.image(*drawn)
-        return [*self._ground, *shown, *self._marked]
+        return self._marked
 
 
 def _hides(layer: Layer | None, rect: Rect) -> bool:
