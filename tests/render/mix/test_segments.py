@@ -1,6 +1,7 @@
 """A mix from its journal to finished segments: who is seen and heard in each second, and the same bytes however often it is killed."""
 
 import asyncio
+import gc
 import hashlib
 import json
 import random
@@ -124,6 +125,11 @@ def level(frames: list[Any], tone: float) -> float:
 
 CELLS = [(0.4, 0.4), (0.9, 0.4), (0.4, 0.9), (0.9, 0.9)]
 """points of the grid of four"""
+
+
+def test_the_collector_seldom_looks_at_all_the_frames_that_wait(recorded: Generation) -> None:
+    assert segments(recorded.spool)
+    assert gc.get_threshold()[0] >= 10_000
 
 
 def test_each_second_shows_and_lets_hear_who_is_there(recorded: Generation) -> None:
