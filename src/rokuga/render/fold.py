@@ -7,7 +7,7 @@ import structlog
 from rokuga.errors import JournalError
 from rokuga.hls.naming import MIX
 from rokuga.journal.reader import START, Entry, Position
-from rokuga.journal.records import End, FileHeader, Frame, Params, RoomEvent, Tick, TrackClosed, TrackOpened
+from rokuga.journal.records import End, FileHeader, Frame, Params, Record, RoomEvent, Tick, TrackClosed, TrackOpened
 from rokuga.render import audio, look
 from rokuga.render.audio import AudioLine
 from rokuga.render.checkpoint import VERSION
@@ -52,22 +52,21 @@ class Fold:
 
     def feed(self, entry: Entry) -> list[Plan]:
         """Segments that this entry completes. Raises JournalError if a track comes before any parameters."""
-        plans = self._feed(entry)
-        for plan in plans:
-            self._past[plan.head.key] = Past.of(plan)
-            self.made += 1
-        return plans
-
-    def _feed(self, entry: Entry) -> list[Plan]:
         record = entry.record
         self._now = max(self._now, entry.monotonic_ns)
         if isinstance(record, Frame):
             line = self._tracks.get(record.track)
             if line is not None and entry.position >= line.start:
-                size, head, rtp_time, arrival_ns = entry.payload_bytes, record.data, record.rtp_time, record.first_arrival_ns
-                marks = record.keyframe, record.switched, record.orientation
-                line.arrived(Arrived(entry.position, record.track, size, head, rtp_time, arrival_ns, *marks))
+                line.arrived(Arrived.of(entry.position, entry.payload_bytes, record))
             return []
+        plans = self._happened(entry, record)
+        for plan in plans:
+            self._past[plan.head.key] = Past.of(plan)
+            self.made += 1
+        return plans
+
+    def _happened(self, entry: Entry, record: Record) -> list[Plan]:
+        """A record that is no frame."""
         if isinstance(record, Params):
             # Lists and layout may change later; what most lines need cannot.
             self.settings = self.settings or Settings.of(record.params)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rokuga.journal.reader import Position
-from rokuga.journal.records import Kind, Record
+from rokuga.journal.records import Frame, Kind, Record
 from rokuga.render.clock import AHEAD_NS, Settled, TrackClock
 from rokuga.render.plan import Head, LineKey, Plan, Ref, Settings, Timeline
 
@@ -58,6 +58,12 @@ class Arrived(NamedTuple):
     keyframe: bool
     switched: bool = False
     orientation: int = 0
+
+    @staticmethod
+    def of(position: Position, size: int, f: Frame) -> "Arrived":
+        # As Arrived(...) does it, without the Python function in between.
+        parts = (position, f.track, size, f.data, f.rtp_time, f.first_arrival_ns, f.keyframe, f.switched, f.orientation)
+        return tuple.__new__(Arrived, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,23 +162,24 @@ class Line(ABC):
 
     def advance(self, now_ns: int, after: Position) -> Iterator[Plan]:
         """Decide what can be decided: ``now_ns`` is the append time of the last record read and ``after`` where the next one begins."""
-        while self._queue:
-            item = self._queue[0]
+        queue = self._queue
+        while queue:
+            item = queue[0]
             if isinstance(item, Arrived):
                 # Not before those in front of it, which may have come later: a resumed line must not settle it any sooner.
                 latest = max(item.arrival_ns, self._last_arrival)
-                if not self._hurries() and latest + AHEAD_NS > now_ns:
+                if latest + AHEAD_NS > now_ns and not self._hurries():
                     break
-                self._queue.popleft()
+                queue.popleft()
                 track = self._tracks[item.track]
                 settled = track.clock.settle()
                 self._last_arrival = latest
                 yield from self._frame(track, item, settled)
             elif isinstance(item, Noted):
-                self._queue.popleft()
+                queue.popleft()
                 yield from self._noted(item)
             else:
-                self._queue.popleft()
+                queue.popleft()
                 self._events -= 1
                 if isinstance(item, _Opened):
                     self._tracks[item.track.number] = item.track
