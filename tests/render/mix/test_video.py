@@ -1,5 +1,6 @@
 """Segments of a mix, decoded and looked at: who is where, in every output frame."""
 
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -85,12 +86,13 @@ def test_frames_come_at_a_constant_rate_and_keyframes_at_the_beginning_and_each_
 def test_streams_are_decoded_in_turn_for_several_pictures() -> None:
     """One decoder that goes on is cheaper than many in turn, and a scene ends such a run."""
     journal = Journal()
-    tracks = [journal.track(film(colour, 12)) for colour in (RED, GREEN)]
+    end = 2 * AT_ONCE + 2
+    tracks = [journal.track(film(colour, end)) for colour in (RED, GREEN)]
     scenes = [scene((LEFT, RIGHT)), scene((LEFT, RIGHT), first=AT_ONCE + 1)]
-    for number, seen in enumerate(watch(mixer(journal), plan(tracks, scenes, (0, 12)))):
+    for number, seen in enumerate(watch(mixer(journal), plan(tracks, scenes, (0, end)))):
         assert [(who(seen, rect), count(seen, rect)) for rect in (LEFT, RIGHT)] == [(RED, number % 8), (GREEN, number % 8)]
-    turns = [(0, AT_ONCE), (AT_ONCE, AT_ONCE + 1), (AT_ONCE + 1, 2 * AT_ONCE + 1), (2 * AT_ONCE + 1, 12)]
-    assert [(p.file, p.offset) for p in journal.read] == [(file, n) for turn in turns for file in (2, 1) for n in range(*turn)]
+    borders = [0, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 1, end]
+    assert [(p.file, p.offset) for p in journal.read] == [(file, n) for turn in pairwise(borders) for file in (2, 1) for n in range(*turn)]
 
 
 def test_a_scene_begins_with_its_very_frame() -> None:

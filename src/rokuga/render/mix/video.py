@@ -16,7 +16,7 @@ from rokuga.render.mix.scene import MixVideo, Scene
 from rokuga.render.mix.tiles import INVISIBLE, Cell, Gop, Source
 from rokuga.render.sound import Payload
 
-AT_ONCE = 5
+AT_ONCE = 10
 """So many pictures of one stream are decoded and scaled before it is another one's turn: the caches then hold what its decoder needs."""
 Unit = tuple[bytes, int, bool]
 """an access unit with start codes, its PTS (90 kHz), whether it is an IDR"""
