@@ -34,7 +34,7 @@ CREATE = timedelta(seconds=5)
 """Admission and start together."""
 QUERY = timedelta(seconds=2)
 UPDATE = timedelta(seconds=5)
-"""Modify and Delete: the node's door (0.75 s), its queue (1 s) and its answer (3 s) are in it."""
+"""Modify and Delete: the node's door, at which we and the task ask (0.75 s each), its queue (1 s) and its answer (2 s) are in it."""
 UNDO_CALL = timedelta(seconds=5)
 UNDO_SECONDS = 60
 UNDO_AGAIN = (1.0, 3.0)
