@@ -13,11 +13,9 @@ import pytest_asyncio
 
 from rokuga.client import PAUSES, CallError, Client, NotFound, TooManyRecordings, WrongParameter
 from rokuga.control.client import TaskClient
-from rokuga.control.codec import connect
 from rokuga.control.model import Lists, Params, StoreTarget, TaskInput, Timing
 from rokuga.journal.records import Loss
 from rokuga.journal.records import Params as ParamsRecord
-from rokuga.running import read
 from tests.kit.journals import opened, records
 from tests.kit.media_checks import not_in_order, playlist, playlists, slices_of, watch
 from tests.kit.people import person, prepare
@@ -146,8 +144,7 @@ async def test_300_modifies_roll_the_workflow_over_and_lose_nothing(system: Runn
 
     What a customer cannot set is set here by starting the task as the API does.
     """
-    temporal = system.config.temporal.model_copy(update={"address": read(system.data)["temporal"]})
-    orchestrator = await connect(temporal, temporal.address)
+    orchestrator = await system.orchestrator()
     target = StoreTarget(0, "local", BUCKET, "none", "none")
     params = Params(SDK_APP_ID, "modified", 0, "recorder_1", segment_seconds=2)
     task_id = "t" + "m" * 32

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from temporalio.client import Client
 from tencentcloud.common.credential import Credential
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
@@ -23,7 +24,9 @@ from rokuga import settings
 from rokuga.api.media import media_key, media_url
 from rokuga.api.usersig import make
 from rokuga.config import Config, Janus, Store
+from rokuga.control.codec import connect
 from rokuga.folders import DataFolder
+from rokuga.running import read
 
 SDK_APP_ID = 1400000001
 START_SECONDS = 120.0
@@ -185,6 +188,11 @@ class Running:
         """Ids of all processes of this system."""
         return processes(self._mark)
 
+    async def orchestrator(self) -> Client:
+        """A client of this system's Temporal."""
+        temporal = self.config.temporal.model_copy(update={"address": read(self.data)["temporal"]})
+        return await connect(temporal, temporal.address)
+
     # The API, as a customer's backend uses it.
 
     def sdk(self) -> trtc_client.TrtcClient:
@@ -219,18 +227,29 @@ class Running:
         **fields: Any,
     ) -> str:
         """Start a single-stream recording; the TaskId. ``storage`` and ``record`` go over the defaults."""
+        asked = self.recording_of(room, bot, storage, record, room_id_type, user_sig)
+        return str((await self.call("CreateCloudRecording", **asked | fields))["TaskId"])
+
+    def recording_of(
+        self,
+        room: str,
+        bot: str = "recorder_1",
+        storage: dict[str, Any] | None = None,
+        record: dict[str, Any] | None = None,
+        room_id_type: int = 0,
+        user_sig: str = "",
+    ) -> dict[str, Any]:
+        """The fields of such a Create."""
         cloud = {"Vendor": 0, "Region": "local", "Bucket": BUCKET, "AccessKey": "none", "SecretKey": "none"}
-        answer = await self.call(
-            "CreateCloudRecording",
-            RoomId=room,
-            RoomIdType=room_id_type,
-            UserId=bot,
-            UserSig=user_sig or self.user_sig(bot),
-            RecordParams={"RecordMode": 1} | (record or {}),
-            StorageParams={"CloudStorage": cloud | (storage or {})},
-            **fields,
-        )
-        return str(answer["TaskId"])
+        return {
+            "SdkAppId": SDK_APP_ID,
+            "RoomId": room,
+            "RoomIdType": room_id_type,
+            "UserId": bot,
+            "UserSig": user_sig or self.user_sig(bot),
+            "RecordParams": {"RecordMode": 1} | (record or {}),
+            "StorageParams": {"CloudStorage": cloud | (storage or {})},
+        }
 
     async def describe(self, task_id: str) -> dict[str, Any]:
         return await self.call("DescribeCloudRecording", TaskId=task_id)
