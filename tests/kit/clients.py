@@ -1,4 +1,7 @@
-"""Tencent's other official clients, as a customer runs them: the SDK for Node, and ``tccli``. `make setup-test` installs both."""
+"""Tencent's official clients over TLS, as a customer runs them: the SDKs for Python and Node, and ``tccli``.
+
+`make setup-test` installs the latter two.
+"""
 
 import asyncio
 import json
@@ -9,6 +12,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+from tencentcloud.common.credential import Credential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+from tencentcloud.trtc.v20190722 import models, trtc_client
 
 from rokuga.config import App
 
@@ -21,6 +30,28 @@ SECONDS = 60.0
 
 class ClientError(Exception):
     """What the client says of an answer that is an error."""
+
+
+class PythonSdk:
+    """The SDK for Python, https to ``endpoint`` (host:port), which has a certificate of ``ca``; ``sign`` is its signMethod."""
+
+    def __init__(self, endpoint: str, app: App, ca: Path, method: str = "POST", sign: str = "TC3-HMAC-SHA256") -> None:
+        # Its HTTP client would ask a proxy from the environment for the way to this machine.
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+        http = HttpProfile(endpoint=endpoint, reqMethod=method, certification=str(ca))
+        profile = ClientProfile(signMethod=sign, httpProfile=http, language="en-US")
+        self._client = trtc_client.TrtcClient(Credential(app.secret_id, app.secret_key.get_secret_value()), "ap-singapore", profile)
+
+    async def call(self, action: str, **params: Any) -> dict[str, Any]:
+        """Raises ClientError with TRTC's code."""
+        request = getattr(models, f"{action}Request")()
+        request.from_json_string(json.dumps(params))
+        try:
+            answer = await asyncio.to_thread(getattr(self._client, action), request)
+        except TencentCloudSDKException as error:
+            raise ClientError(f"{error.get_code()}: {error.get_message()}") from None
+        told: dict[str, Any] = json.loads(answer.to_json_string())
+        return told
 
 
 class NodeSdk:
