@@ -124,7 +124,6 @@ async def test_from_create_to_delete(recordings: dict[str, asyncio.Task[None]], 
 @pytest.mark.parametrize("which", PYTHON)
 async def test_a_wrong_key_and_a_wrong_clock(system: Running, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
     endpoint, app, ca = f"localhost:{system.api.rpartition(':')[2]}", system.config.apps[0], system.folder / "cert.pem"
-    before = len(list((system.data / "tasks").iterdir()))
 
     async def refused(off: int = 0, **changes: Any) -> list[str]:
         """By what codes the four actions are refused; all but the first are about a task that there is not."""
@@ -145,4 +144,3 @@ async def test_a_wrong_key_and_a_wrong_clock(system: Running, monkeypatch: pytes
         assert await refused(off) == ["AuthFailure.SignatureExpire"] * 4
     for off in (-280, 280):
         assert await refused(off) == ["InvalidParameter.UserSig", *["ResourceNotFound"] * 3]
-    assert len(list((system.data / "tasks").iterdir())) == before
