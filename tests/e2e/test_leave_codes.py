@@ -19,12 +19,14 @@ import pytest_asyncio
 from rokuga.client import CallError, Client
 from rokuga.config import Janus
 from rokuga.embedded import EmbeddedJanus
+from rokuga.journal.records import Params
 from rokuga.publish import Publisher
 from rokuga.room.session import open_session
+from tests.kit.journals import records
 from tests.kit.media_checks import playlist, playlists
 from tests.kit.people import person, prepare
 from tests.kit.receiver import Receiver
-from tests.kit.running import Running, until
+from tests.kit.running import SDK_APP_ID, Running, until
 from tests.kit.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -36,10 +38,14 @@ BOT = "recorder_1"
 
 @dataclass(frozen=True)
 class Place:
-    """``janus`` is the users' own way to it. ``calls`` tries again as a customer does: all of it begins at once, on any machine."""
+    """``janus`` is the users' own way to it. ``calls`` tries again as a customer does: all of it begins at once, on any machine.
+
+    ``others`` are another app's.
+    """
 
     system: Running
     calls: Client
+    others: Client
     receiver: Receiver
     janus: Janus
     wire: Wire
@@ -69,10 +75,10 @@ async def during(task_id: str, act: Awaitable[object]) -> Ended:
     return Ended(task_id, earliest, time.time())
 
 
-async def by_api(place: Place, room: str, kind: int, action: str, **fields: object) -> Ended:
+async def by_api(place: Place, room: str, kind: int, action: str, others: bool = False, **fields: object) -> Ended:
     async with recorded(place, room, kind) as (task_id, _):
-        room_id = int(room) if kind else room
-        return await during(task_id, place.calls.call(action, {"RoomId": room_id, **fields}))
+        calls, room_id = place.others if others else place.calls, int(room) if kind else room
+        return await during(task_id, calls.call(action, {"RoomId": room_id, **fields}))
 
 
 async def by_somebody_else(place: Place, room: str, request: str, **more: object) -> Ended:
@@ -101,6 +107,14 @@ async def dismissed_by_text(place: Place) -> Ended:
 
 async def dismissed_by_number(place: Place) -> Ended:
     return await by_api(place, "1002", 1, "DismissRoom")
+
+
+async def removed_by_another_app(place: Place) -> Ended:
+    return await by_api(place, "removed by others", 0, "RemoveUserByStrRoomId", others=True, UserIds=[BOT])
+
+
+async def dismissed_by_another_app(place: Place) -> Ended:
+    return await by_api(place, "dismissed by others", 0, "DismissRoomByStrRoomId", others=True)
 
 
 async def kicked(place: Place) -> Ended:
@@ -149,6 +163,25 @@ async def guest_removed(place: Place) -> None:
     assert end_of(alices) > latest + TOLERANCE
 
 
+async def another_app_s_task(place: Place) -> None:
+    """Its TaskId is known to those whom it does not concern."""
+    async with recorded(place, "apart") as (task_id, _):
+        for sdk_app_id in (SDK_APP_ID, SDK_APP_ID + 1):
+            for action in ("Describe", "Modify", "Delete"):
+                with pytest.raises(CallError, match="ResourceNotFound"):
+                    await place.others.call(f"{action}CloudRecording", {"SdkAppId": sdk_app_id, "TaskId": task_id})
+        # Nor does our own key help where the app is another one.
+        with pytest.raises(CallError, match="ResourceNotFound"):
+            await place.calls.call("DescribeCloudRecording", {"SdkAppId": SDK_APP_ID + 1, "TaskId": task_id})
+        with pytest.raises(CallError, match=r"InvalidParameter\.SdkAppId"):
+            await place.others.call("CreateCloudRecording", place.system.recording_of("apart", "recorder_2"))
+        assert (await place.calls.describe(task_id)).status == "InProgress"
+        assert [record.version for record in records(place.system.data, task_id) if isinstance(record, Params)] == [1]
+        await place.calls.delete(task_id)
+        (out,) = await place.receiver.wait_for(302, task_id=task_id)
+        assert out.payload == {"LeaveCode": 0}
+
+
 async def foreign_room(place: Place) -> None:
     """Its secret is another's."""
     async with open_session(place.janus) as session:
@@ -173,7 +206,9 @@ CODES: dict[Scenario, int] = {
     dismissed_by_text: 2,
     dismissed_by_number: 2,
     kicked: 3,
+    removed_by_another_app: 3,
     destroyed: 4,
+    dismissed_by_another_app: 4,
     left_alone: 99,
     replaced: 101,
 }
@@ -191,12 +226,13 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
         await wire.mend()
         stack.push_async_callback(wire.cut)
         ours = {"url": f"ws://127.0.0.1:{wire.port}", **SECRETS}
-        system = await stack.enter_async_context(
-            Running(folder, callback_url=receiver.url, janus=ours, recorder={"segment_seconds": 2}, app={"max_tasks": 20})
-        )
-        app = system.config.apps[0]
-        calls = Client(system.api, app.secret_id, app.secret_key.get_secret_value(), app.sdk_app_id)
-        yield Place(system, await stack.enter_async_context(calls), receiver, janus.config, wire)
+        settings: dict[str, Any] = {"recorder": {"segment_seconds": 2}, "app": {"max_tasks": 20}, "other_apps": 1}
+        system = await stack.enter_async_context(Running(folder, callback_url=receiver.url, janus=ours, **settings))
+        calls, others = [
+            await stack.enter_async_context(Client(system.api, app.secret_id, app.secret_key.get_secret_value(), app.sdk_app_id))
+            for app in system.config.apps
+        ]
+        yield Place(system, calls, others, receiver, janus.config, wire)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -209,7 +245,7 @@ async def scenarios(place: Place) -> AsyncIterator[dict[Any, asyncio.Task[Any]]]
         async with most:
             return await scenario(place)
 
-    playing = {scenario: asyncio.create_task(play(scenario)) for scenario in (*CODES, guest_removed, foreign_room)}
+    playing = {scenario: asyncio.create_task(play(scenario)) for scenario in (*CODES, guest_removed, foreign_room, another_app_s_task)}
     yield playing
     for task in playing.values():
         task.cancel()
@@ -234,6 +270,10 @@ async def test_a_user_is_removed_and_the_recording_goes_on(scenarios: dict[Any, 
 
 async def test_where_our_api_cannot_act_it_says_so_and_the_recording_goes_on(scenarios: dict[Any, asyncio.Task[Any]]) -> None:
     await scenarios[foreign_room]
+
+
+async def test_an_app_sees_and_touches_nothing_of_another_s_task(scenarios: dict[Any, asyncio.Task[Any]]) -> None:
+    await scenarios[another_app_s_task]
 
 
 def end_of(path: Path) -> float:

@@ -46,6 +46,11 @@ def toml(tables: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _app(number: int) -> dict[str, Any]:
+    keys = {"secret_id": f"AKIDtest{number or ''}", "secret_key": secrets.token_hex(16), "user_sig_key": secrets.token_hex(32)}
+    return {"sdk_app_id": SDK_APP_ID + number} | keys
+
+
 def processes(mark: str) -> list[int]:
     """All processes that inherited the mark, ended ones that nobody has waited for left out."""
     found = []
@@ -76,7 +81,8 @@ async def until(seen: Any, seconds: float = 60, every: float = 0.1) -> Any:
 class Running:
     """``async with Running(folder) as system``: up and ready. ``api``, ``janus``, ``config`` and ``pids`` say where everything is.
 
-    Everything is kept in ``folder``: ``stop`` or ``kill_everything``, then ``start``, is the same installation again.
+    ``other_apps``: how many more than the one whose settings ``app`` has. Everything is kept in ``folder``: ``stop`` or
+    ``kill_everything``, then ``start``, is the same installation again.
     """
 
     def __init__(
@@ -89,17 +95,17 @@ class Running:
         janus: dict[str, Any] | None = None,
         recorder: dict[str, Any] | None = None,
         app: dict[str, Any] | None = None,
+        other_apps: int = 0,
         environ: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.callback_key = secrets.token_hex(8)
         self._environ = environ or {}
-        keys = {"secret_id": "AKIDtest", "secret_key": secrets.token_hex(16), "user_sig_key": secrets.token_hex(32)}
         callbacks = {"callback_url": callback_url, "callback_key": self.callback_key} if callback_url else {}
         self._tables = {
             "server": {"port": 0} | (server or {}),
-            "apps": [{"sdk_app_id": SDK_APP_ID} | keys | callbacks | (app or {})],
+            "apps": [_app(0) | callbacks | (app or {}), *map(_app, range(1, 1 + other_apps))],
             "janus": {"admin_secret": secrets.token_hex(16)} | (janus or {}),
             "temporal": {"payload_key": base64.b64encode(secrets.token_bytes(32)).decode()},
             "recorder": recorder or {},
