@@ -1,12 +1,14 @@
 """Each field's type, range and default as TRTC's API documents them: one row a field in ``fields.jsonl``, sent signed over HTTP.
 
 A row has the SDK's ``model`` and ``field``, its ``type``, the code that answers when it is ``absent`` (none: it may be), the ``default``
-that then is ordered (where an order shows it), and by code what it ``answers`` to which values ("": they are taken).
+that then holds, the width and height of the ``canvas`` where it is not the default one, and by code what it ``answers`` to which values
+("": they are taken).
 """
 
 import copy
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,11 @@ from typing import Any
 import pytest
 from tencentcloud.trtc.v20190722 import models
 
-from .calls import APP, create_body
+from rokuga.api import usersig
+from rokuga.api.rules import check_create
+from rokuga.api.schema import CreateCloudRecording
+
+from .calls import APP, USER_SIG_KEY, create_body
 from .conftest import Running
 from .memory import MemoryTasks
 from .wire import Wire, flat, tc3, v1
@@ -27,6 +33,7 @@ OWN_CODE = ("RoomId", "SdkAppId", "TaskId", "UserId", "UserSig")
 CREATE, MODIFY = "CreateCloudRecording", "ModifyCloudRecording"
 
 BOX = {"Top": 0, "Left": 0, "Width": 9, "Height": 9}
+VIDEO = {"Width": 640, "Height": 360, "Fps": 15, "BitRate": 550000, "Gop": 10}
 IMAGE = BOX | {"WaterMarkUrl": "https://h/m.png"}
 LAYOUT: dict[str, Any] = {"MixLayoutMode": 4}
 PLACES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
@@ -39,15 +46,17 @@ PLACES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "CloudVod": [(CREATE, "StorageParams.CloudVod", {})],
     "TencentVod": [(CREATE, "StorageParams.CloudVod.TencentVod", {"ExpireTime": 0})],
     "MixTranscodeParams": [(CREATE, "MixTranscodeParams", {})],
-    "VideoParams": [(CREATE, "MixTranscodeParams.VideoParams", {"Width": 640, "Height": 360, "Fps": 15, "BitRate": 550000, "Gop": 10})],
+    "VideoParams": [(CREATE, "MixTranscodeParams.VideoParams", VIDEO)],
     "AudioParams": [(CREATE, "MixTranscodeParams.AudioParams", {"SampleRate": 1, "Channel": 2, "BitRate": 64000})],
     "MixLayoutParams": [(CREATE, "MixLayoutParams", LAYOUT), (MODIFY, "MixLayoutParams", LAYOUT)],
-    "MixLayout": [(CREATE, "MixLayoutParams.MixLayoutList.0", BOX)],
+    "MixLayout": [(CREATE, "MixLayoutParams.MixLayoutList.0", dict.fromkeys(BOX, 0))],
     "WaterMark": [(CREATE, "MixLayoutParams.WaterMarkList.0", {"WaterMarkImage": IMAGE})],
     "WaterMarkImage": [(CREATE, "MixLayoutParams.WaterMarkList.0.WaterMarkImage", IMAGE)],
     "WaterMarkChar": [(CREATE, "MixLayoutParams.WaterMarkList.0.WaterMarkChar", BOX | {"Chars": "x"})],
     "WaterMarkTimestamp": [(CREATE, "MixLayoutParams.WaterMarkList.0.WaterMarkTimestamp", {"Pos": 0})],
 }
+NOT_ORDERED = ("OutputFormat", "MaxMediaFileDuration", "SubscribeAbility")
+"""What an order does not show: its default is in the request as the API has read it."""
 MARK_TYPES = {"WaterMarkChar": 1, "WaterMarkTimestamp": 2}
 WRONG_TYPES: dict[str, list[Any]] = {
     "integer": ["1", 1.5, 1.0, True, [1], {"a": 1}],
@@ -113,12 +122,17 @@ def node_at(body: dict[str, Any], path: str, held: dict[str, Any]) -> dict[str, 
 
 
 class Bench:
-    """Sends bodies that differ in one field."""
+    """Sends bodies that differ in one field. ``read`` is the Create that the API has read last."""
 
     def __init__(self, api: Running, wire: Wire) -> None:
         self.tasks, self.wire = api.tasks, wire
         self.task_id = ""
         self.turns = 0
+        self.read: CreateCloudRecording
+
+    def note(self, request: CreateCloudRecording) -> None:
+        self.read = request
+        check_create(request)
 
     async def start(self) -> None:
         created = await self.wire.send(tc3(self.wire.endpoint, CREATE, create_body()))
@@ -139,6 +153,17 @@ class Bench:
             body["MixLayoutParams"]["WaterMarkList"][0]["WaterMarkType"] = kind
         return body, node
 
+    def changed(self, row: dict[str, Any], action: str, path: str, held: dict[str, Any], value: Any) -> dict[str, Any]:
+        """A request that is right but for that value of the row's field."""
+        body, node = self.body(action, path, held)
+        node[row["field"]] = value
+        if "canvas" in row:
+            width, height = row["canvas"]
+            body["MixTranscodeParams"] = {"VideoParams": VIDEO | {"Width": width, "Height": height}}
+        if action == CREATE and not path and row["field"] == "UserId":
+            body["UserSig"] = usersig.make(APP, value, USER_SIG_KEY, int(time.time()))
+        return body
+
     async def as_json(self, action: str, body: dict[str, Any]) -> str:
         """The code that answers it."""
         return await self._ask(tc3(self.wire.endpoint, action, body))
@@ -156,8 +181,9 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(api: Running, wire: Wire) -> Bench:
+async def bench(api: Running, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench(api, wire)
+    monkeypatch.setattr("rokuga.api.rules.check_create", made.note)
     await made.start()
     return made
 
@@ -177,8 +203,7 @@ async def test_ranges(bench: Bench, model: str) -> None:
     for row, action, path, held in on_the_way(rows_of(model)):
         for expected, values in row["answers"].items():
             for value in map(unfolded, values):
-                body, node = bench.body(action, path, held)
-                node[row["field"]] = value
+                body = bench.changed(row, action, path, held, value)
                 codes = [await bench.as_json(action, body)]
                 if flat(value):
                     codes.append(await bench.as_text(action, body))
@@ -200,7 +225,7 @@ async def test_absent_fields_and_defaults(bench: Bench, model: str) -> None:
             expected = row.get("absent", "FailedOperation.CRUnsupportMethod" if "CloudVod" in path else "")
             assert code == expected, (path, row["field"], code)
             if "default" in row:
-                assert ordered(bench.tasks, action, path, row["field"]) == row["default"], (path, row["field"])
+                assert taken(bench, action, path, row["field"]) == row["default"], (path, row["field"])
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -226,6 +251,16 @@ async def test_truth_as_text(bench: Bench, value: str) -> None:
     assert await bench.wire.code(request) == ""
     [(_, layout)] = bench.tasks.modified
     assert layout["PureAudioDisableLayout"] is (value.lower() in ("true", "1"))
+
+
+def taken(bench: Bench, action: str, path: str, name: str) -> Any:
+    """What holds for a field: as it was ordered, or read."""
+    if name in NOT_ORDERED:
+        return getattr(bench.read.RecordParams, name)
+    if name == "SubscribeStreamUserIds":
+        inner = f"{path}.{name}".lstrip(".")
+        return {row["field"]: ordered(bench.tasks, action, inner, row["field"]) for row in rows_of(name)}
+    return ordered(bench.tasks, action, path, name)
 
 
 def ordered(tasks: MemoryTasks, action: str, path: str, name: str) -> Any:
