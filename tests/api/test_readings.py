@@ -10,14 +10,17 @@ import structlog
 
 from rokuga.api import usersig
 from rokuga.api.server import build_app, listening
+from rokuga.capture.main import IDLE
+from rokuga.capture.presence import Presence
 from rokuga.config import Config
-from rokuga.control.model import FileInfo, Params
+from rokuga.control.model import FileInfo, Params, Report
+from rokuga.control.state import TaskState
 from rokuga.deliver import events
 from rokuga.deliver.queue import Queue, Retry
 from rokuga.folders import DataFolder
 from rokuga.hls import naming, playlist
 from rokuga.render.mix import layout as mix
-from rokuga.room.protocol import MediaTrack, Stream
+from rokuga.room.protocol import MediaTrack, Published, Stream, UserJoined, UserLeft
 from rokuga.room.select import select
 from rokuga.storage.spool import Segment
 
@@ -95,6 +98,29 @@ def test_reading_7_status_of_305() -> None:
 def test_reading_8_upload_errors_are_told() -> None:
     event = events.upload_error(0, 0, "k", "InvalidParameter", "AccessKey invalid")
     assert (event.type, told(event)["Payload"]) == (308, {"Code": "InvalidParameter", "Message": "AccessKey invalid"})
+
+
+@pytest.mark.parametrize(("reported", "customer"), [(3, 1), (4, 2)])
+def test_reading_9_leave_codes_1_and_2_are_the_customer_s(reported: int, customer: int) -> None:
+    """A kicked bot reports 3, that of a destroyed room 4, whoever did it. The real causes: tests/e2e/test_leave_codes.py."""
+    for ours, code in ((True, customer), (False, reported)):
+        task = TaskState(started=True)
+        if ours:
+            task.foretell(customer, 1000)
+        task.report(Report(0, "1", "stopped", 1500, {"leave_code": reported}), 1500)
+        [stop] = task.outbox
+        assert (stop.type, told(stop)["Payload"]) == (302, {"LeaveCode": code})
+
+
+def test_reading_10_only_a_room_without_anchors_is_idle() -> None:
+    """The real thing, with its LeaveCode 99: tests/e2e/test_room.py."""
+    room = Presence(0)
+    room.apply(UserJoined("silent", 0), 5)
+    room.apply(Published(()), 6)
+    assert room.idle_since_ns is None
+    room.apply(UserLeft("silent"), 7)
+    assert room.idle_since_ns == 7
+    assert told(events.recorder_stop(0, IDLE))["Payload"] == {"LeaveCode": 99}
 
 
 async def test_reading_11_both_forms_of_watermarks(api: Running, wire: Wire) -> None:
