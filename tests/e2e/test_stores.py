@@ -108,7 +108,7 @@ class Looking:
         self._good = {"Bucket": seaweed.bucket, "AccessKey": seaweed.access_key, "SecretKey": seaweed.secret_key}
 
     def wanted(self, bot: str, **storage: Any) -> dict[str, Any]:
-        sig = self.secrets.add(f"UserSig of {bot}", self._system.user_sig(bot))
+        sig = self.secrets.add("UserSig", self._system.user_sig(bot))
         return self._system.recording_of("room", bot, self._good | storage, user_sig=sig)
 
     async def sent(self, request: bytes) -> dict[str, Any]:
@@ -135,6 +135,8 @@ class Looking:
         get = tc3(endpoint, create, self.wanted("by_get"), method="GET", key=self._key)
         assert (await self.sent(get.replace(b"by_get", b"by_GET")))["Error"]["Code"] == "AuthFailure.SignatureFailure"
         old = v1(endpoint, create, self.wanted("by_v1"), method="GET", key=self._key)
+        no_http = old.replace(b" HTTP/1.1", b" of nobody", 1)
+        assert (await self.sent(no_http))["Error"]["Code"] == "InvalidRequest"
         return [str((await self.sent(request))["TaskId"]) for request in (get, old)]
 
     async def metrics(self, node: str) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 
 class Secrets:
-    """What is looked for, by name: of each secret the longest part that stands the same in a URL, a form, in JSON and in a log."""
+    """What is looked for: of each secret the longest part that stands the same in a URL, a form, in JSON and in a log.
+
+    Several may have one name.
+    """
 
     def __init__(self, **secrets: str) -> None:
-        self._needles: dict[str, bytes] = {}
+        self._needles: list[tuple[str, bytes]] = []
         for name, secret in secrets.items():
             self.add(name, secret)
 
@@ -17,13 +20,13 @@ class Secrets:
         """The secret itself, to be used."""
         part = max(re.findall(r"[A-Za-z0-9]+", secret), key=len)
         assert len(part) >= 12, f"{name} is too short to be looked for"
-        self._needles[name] = part.encode()
+        self._needles.append((name, part.encode()))
         return secret
 
     def within(self, place: str, text: str | bytes) -> list[str]:
         """Which ones stand in there: "name in place"."""
         data = text.encode() if isinstance(text, str) else text
-        return [f"{name} in {place}" for name, needle in self._needles.items() if needle in data]
+        return [f"{name} in {place}" for name, needle in self._needles if needle in data]
 
     def in_folder(self, folder: Path) -> list[str]:
         """In its files, and in the names of all that is in it."""
