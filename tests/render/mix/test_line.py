@@ -9,6 +9,7 @@ import pytest
 
 from rokuga.journal.records import End, Params, RoomEvent, TrackClosed, TrackOpened
 from rokuga.render.fold import Fold
+from rokuga.render.mix.marks import TextMark
 from rokuga.render.mix.plan import MixPlan
 from rokuga.render.mix.scene import MixVideo, Scene
 from rokuga.render.plan import HEAD_START_90K, LineKey, Plan
@@ -133,6 +134,21 @@ def test_a_camera_that_stops_is_black_or_stays() -> None:
         plans = mixed(room, 40)
         assert [t.black for t in scene_at(plans, 11).tiles] == [False]
         assert [t.black for t in scene_at(plans, 13).tiles] == [black]
+
+
+def test_watermarks_are_those_of_the_scene_however_often_cameras_stop() -> None:
+    def layout(*chars: str) -> dict[str, Any]:
+        text = {"Top": 0, "Left": 0, "Width": 100, "Height": 20}
+        return {"MixLayoutMode": 3, "WaterMarkList": [{"WaterMarkType": 1, "WaterMarkChar": {**text, "Chars": c}} for c in chars]}
+
+    room = MixRoom({"fill_type": 1, "layout": layout("a")}).come(0, 0).sends(0, 0, 40, ("audio",)).sends(0, 0, 10, ("video",))
+    room.sends(0, 14, 40, ("video",)).modify(13.2, 2, layout("b", "c"))
+    plans = mixed(room, 40)
+    second = plans[1]
+    assert second.video is not None
+    texts = [[mark.text for mark in marks if isinstance(mark, TextMark)] for marks in second.marks]
+    times = [round((second.video.pts[scene.first] - HEAD_START_90K) / 90_000, 1) for scene in second.video.scenes]
+    assert list(zip(times, texts, strict=True)) == [(6.0, ["a"]), (12.4, ["a"]), (13.3, ["b", "c"]), (14.0, ["b", "c"])]
 
 
 def test_modify_is_seen_from_its_record_on() -> None:

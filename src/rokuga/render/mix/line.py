@@ -15,7 +15,7 @@ from rokuga.render.clock import AHEAD_NS, Settled
 from rokuga.render.line import Arrived, Line, Noted, Track
 from rokuga.render.look import Look as Pictures
 from rokuga.render.mix.audience import Audience
-from rokuga.render.mix.marks import marks_of
+from rokuga.render.mix.marks import Mark, marks_of
 from rokuga.render.mix.plan import MixAudio, MixPlan
 from rokuga.render.mix.reel import Reel
 from rokuga.render.mix.scene import MixVideo, Picture
@@ -204,8 +204,7 @@ class MixLine(Line):
         head = self._head(begin, end, False)
         video = self._video(head.begin_ms, count, end) if self._has_video else None
         audio = self._audio(end) if self._has_audio else None
-        marks = tuple(marks_of(view.params["layout"], view.params["images"]) for _, view in self._views(end)) if video else ()
-        plan = MixPlan(head, video, marks, audio)
+        plan = MixPlan(head, video, self._marks(video, end) if video else (), audio)
         self._frame_number += count
         self._forget(end)
         self._began = True
@@ -228,6 +227,12 @@ class MixLine(Line):
         numbers, scenes = stage(out, pts, end, self._views(end), self._reels, black)
         sources = tuple(self._reels[number].between(pts[0], end) if number in self._reels else () for number in numbers)
         return MixVideo(out.width, out.height, out.fps, out.video_bit_rate, out.gop_seconds, pts, begin_ms, sources, scenes)
+
+    def _marks(self, video: MixVideo, end: int) -> tuple[tuple[Mark, ...], ...]:
+        """Of each scene; a view has several when a camera stops or comes back."""
+        views = self._views(end)
+        found = ([view for first, view in views if first <= scene.first][-1].params for scene in video.scenes)
+        return tuple(marks_of(params["layout"], params["images"]) for params in found)
 
     def _audio(self, end: int) -> MixAudio:
         """The AAC frames up to the one that the end falls into; of the last segment, too: its end is the last sound's."""
