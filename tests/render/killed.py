@@ -2,15 +2,17 @@
 
 PLAN is JSON: a list of [kind, file, offset]. Each process renders until it has read the journal's record there and is then killed
 by SIGKILL: at once (kind "record"), or in the middle of its next write to a "segment", the "manifest" or the "checkpoint". With
-``finish`` a last one is let finish. What each has read goes to FOLDER/reads, a JSON object a line. The killing is done here, by
-wrapping what the product calls.
+``finish`` a last one is let finish. What each has read goes to FOLDER/reads, a JSON object a line, and a mix's canvases to
+FOLDER/canvases: PTS and hash of each, before it was encoded. The killing is done here, by wrapping what the product calls.
 """
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,23 @@ from rokuga.folders import Generation
 from rokuga.journal.reader import Entry, JournalReader, Position
 from rokuga.render import main as render
 from rokuga.render.fold import Fold
+from rokuga.render.mix.canvas import Canvas, views
+from rokuga.render.mix.video import Encoder, Unit
 from rokuga.render.plan import Plan
 from rokuga.render.ts import ContinuousFile
+
+Encode = Callable[[Encoder, Canvas, int], Iterator[Unit]]
+
+
+def noting_canvases(note: Callable[[int, str], None]) -> Encode:
+    """What ``Encoder.encode`` is to be replaced with, so that PTS and hash of each canvas are noted."""
+    encode = Encoder.encode
+
+    def noting(encoder: Encoder, canvas: Canvas, number: int) -> Iterator[Unit]:
+        note(encoder._pts[number], hashlib.sha256(b"".join(plane.tobytes() for plane in views(canvas.frame))).hexdigest())
+        return encode(encoder, canvas, number)
+
+    return noting
 
 
 class Killer:
@@ -76,6 +93,11 @@ class Killer:
                 self.die()
             return os_write(fd, data)
 
+        def note(pts: int, digest: str) -> None:
+            canvases.write(f"{pts} {digest}\n")
+
+        canvases = (self.folder / "canvases").open("a", buffering=1)
+        Encoder.encode = noting_canvases(note)  # type: ignore[method-assign]
         Fold.feed = killing_feed  # type: ignore[method-assign, assignment]
         ContinuousFile.write = killing_segment  # type: ignore[method-assign, assignment]
         os.write = killing_write

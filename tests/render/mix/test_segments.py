@@ -1,12 +1,8 @@
-"""A mix from its journal to finished segments: who is seen and heard in each second, and the same bytes however often it is killed."""
+"""A mix from its journal to finished segments: who is seen and heard in each second, and the same bytes when it is composed again."""
 
 import asyncio
 import gc
 import hashlib
-import json
-import random
-import subprocess
-import sys
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
@@ -22,7 +18,6 @@ from av.video.frame import VideoFrame
 from rokuga.api.recompose import changes
 from rokuga.folders import Generation
 from rokuga.hls import playlist
-from rokuga.journal.reader import Entry, JournalReader
 from rokuga.journal.records import Params, RoomEvent
 from rokuga.render import main as render
 from rokuga.render.compose import compose
@@ -186,20 +181,6 @@ def test_each_segment_begins_with_a_keyframe_and_stands_alone(recorded: Generati
 
 def digests(folder: Path, names: list[str]) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-
-
-def test_killed_it_leaves_the_same_bytes(recorded: Generation, tmp_path: Path) -> None:
-    generation = Generation(tmp_path / "killed")
-    call(generation.journal)
-    with JournalReader(generation.journal) as reader:
-        places = [e.position for e in reader.read() if isinstance(e, Entry)]
-    kinds = ["segment", "manifest", "checkpoint", "record", "record"]
-    moments = sorted(random.Random(3).sample(places[len(places) // 3 : -50], len(kinds)))
-    order = json.dumps([[kind, place.file, place.offset] for kind, place in zip(kinds, moments, strict=True)])
-    subprocess.run([sys.executable, "-m", "tests.render.killed", str(generation.folder), order, "finish"], check=True)
-    names = [s.name for s in segments(recorded.spool)]
-    assert segments(generation.spool) == segments(recorded.spool)
-    assert digests(generation.spool, names) == digests(recorded.spool, names)
 
 
 def test_composed_again_it_is_the_same_and_with_another_layout_another(recorded: Generation, tmp_path: Path) -> None:
