@@ -97,7 +97,7 @@ class Killer:
             canvases.write(f"{pts} {digest}\n")
 
         canvases = (self.folder / "canvases").open("a", buffering=1)
-        Encoder.encode = noting_canvases(note)  # type: ignore[method-assign]
+        Encoder.encode = noting_canvases(note)  # type: ignore[method-assign, assignment]
         Fold.feed = killing_feed  # type: ignore[method-assign, assignment]
         ContinuousFile.write = killing_segment  # type: ignore[method-assign, assignment]
         os.write = killing_write
