@@ -44,9 +44,11 @@ class Call(JournalMaker):
         transcode: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
         images: dict[str, str] | None = None,
+        segment_seconds: float = 10,
     ) -> None:
         """``images``: of the layout's URLs, those that have been fetched, and the names of their files."""
         self.into = Generation(folder)
+        self._segment_seconds = segment_seconds
         self._asked = {
             "RecordParams": {"RecordMode": 2, **(record or {})},
             "MixTranscodeParams": {"VideoParams": video()} if transcode is None else transcode,
@@ -56,7 +58,8 @@ class Call(JournalMaker):
 
     def _params(self, layout: dict[str, Any] | None, images: dict[str, str] | None) -> dict[str, Any]:
         asked = self._asked | ({"MixLayoutParams": {"MixLayoutMode": 3, **layout}} if layout is not None else {})
-        return {**PARAMS, **changes(json.dumps(asked).encode()), "images": images or {}}
+        own = {"images": images or {}, "segment_seconds": self._segment_seconds}
+        return {**PARAMS, **changes(json.dumps(asked).encode()), **own}
 
     def modify(self, at: float, layout: dict[str, Any] | None, images: dict[str, str] | None = None) -> None:
         """From then on it looks like that; or the images have been fetched."""
