@@ -8,7 +8,7 @@ from typing import Any
 from rokuga.errors import JournalError
 from rokuga.folders import Generation
 from rokuga.hls import playlist
-from rokuga.journal.reader import Damage, Entry, JournalReader, last_header
+from rokuga.journal.reader import Damage, Entry, JournalReader, files, last_header
 from rokuga.journal.records import Params
 from rokuga.render.fold import Fold
 from rokuga.render.output import SpoolWriter
@@ -26,6 +26,8 @@ def compose(journal: Path, changes: dict[str, Any], out: Path) -> list[Path]:
     header = last_header(journal)
     if header is None:
         raise JournalError(f"{journal} has no journal files (*.rj)")
+    if files(journal)[0][0] > 1 or (journal / Generation(journal).base.name).exists():
+        raise JournalError(f"{journal} has lost its beginning: it was trimmed while the recording went on")
     target = Generation(out)
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
