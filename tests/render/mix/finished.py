@@ -80,7 +80,7 @@ class Call(JournalMaker):
     def sees(self, begin: float, end: float, name: str, colour: Rgb, media: MediaName = "main", stops: float = 0) -> int:
         """A camera or a screen in one colour, open from ``begin`` to ``end``; it sends up to ``stops`` if that is given. Its track."""
         track = self.track(round(begin * SECOND), name, "video", media)
-        self.video(track, round(begin * SECOND), (stops or end) - begin, film(colour, 60, *SIZE))
+        self.video(track, round(begin * SECOND), (stops or end) - begin, film(colour, 64, *SIZE))
         self.close(round(end * SECOND), track, "unpublished")
         return track
 
@@ -145,10 +145,14 @@ class Finished:
 
     def level(self, tone: float, begin: float, end: float, channel: int = 0) -> float:
         """Of a tone between two times; full scale is 1."""
+        return abs(self.tone(tone, begin, end, channel))
+
+    def tone(self, tone: float, begin: float, end: float, channel: int = 0) -> complex:
+        """Its level and phase."""
         first, last = (round((at - self.begin) * self.rate) for at in (begin, end))
         part = self.sound[first:last, channel]
         wave = np.hanning(len(part)) * np.exp(-2j * np.pi * tone / self.rate * np.arange(len(part)))
-        return float(4 * abs(np.sum(part * wave)) / len(part))
+        return complex(4 * np.sum(part * wave) / len(part))
 
 
 def _frames(index: Path) -> Iterator[tuple[Kind, float, Any]]:
