@@ -1,4 +1,4 @@
-"""A mixed recording of a real room through the official SDK: who is where and who is heard, before and after Modify, with watermarks."""
+"""Mixed recordings of a real room through the official SDK: who is where and who is heard, before and after each Modify."""
 
 import asyncio
 import io
@@ -11,7 +11,9 @@ from threading import Thread
 from typing import Any
 
 import av
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from rokuga.demo.verify import verify
@@ -29,6 +31,9 @@ from tests.kit.running import Running, until
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 COLOURS = {"alice": (200, 40, 40), "bob": (40, 180, 60)}
+TONES = {"alice": 400, "bob": 700}
+HEARD = 0.008
+"""A tone has 0.04 of full scale."""
 VIDEO = {"Width": 640, "Height": 360, "Fps": 15, "BitRate": 800_000, "Gop": 10}
 
 
@@ -52,21 +57,27 @@ def near(found: tuple[int, ...], wanted: tuple[int, int, int]) -> bool:
 
 def look(name: str) -> Look:
     red, green, blue = COLOURS[name]
-    return Look(name=name, colour=f"#{red:02x}{green:02x}{blue:02x}", tone=400, flash=False)
+    return Look(name=name, colour=f"#{red:02x}{green:02x}{blue:02x}", tone=TONES[name], flash=False)
 
 
 class Seen:
-    """A finished index's pictures: colour of a point at a UTC second."""
+    """A finished index's pictures and sound: colour of a point at a UTC second, level of a tone."""
 
     def __init__(self, index: Path) -> None:
         self.frames: list[tuple[float, Any]] = []
+        self.sound: list[tuple[float, NDArray[np.float32]]] = []
         for entry in playlist(index).entries:
             with av.open(str(index.parent / entry.name)) as container:
-                frames = list(container.decode(video=0))
-            first = frames[0].time
+                frames = list(container.decode())
+            first = next(f.time for f in frames if isinstance(f, av.VideoFrame))
             assert first is not None
             began = int(entry.tags["EXT-X-TRTC-FILE-ATTR"].split(",")[0]) / 1000
-            self.frames += [(began + (f.time or 0) - first, f) for f in frames]
+            for frame in frames:
+                at = began + (frame.time or 0) - first
+                if isinstance(frame, av.VideoFrame):
+                    self.frames.append((at, frame))
+                elif isinstance(frame, av.AudioFrame):
+                    self.sound.append((at, np.frombuffer(bytes(frame.planes[0]), np.float32)[: frame.samples]))
 
     def at(self, utc: float, x: int, y: int) -> tuple[int, ...]:
         frame = [f for t, f in self.frames if t <= utc][-1]
@@ -78,6 +89,12 @@ class Seen:
         """When that point has that colour for the first time from ``since`` on."""
         return next(t for t, f in self.frames if t >= since and near(f.to_image().getpixel((x, y)), colour))
 
+    def hears(self, name: str, begin: float, end: float) -> bool:
+        """Whether a user's tone is there between two UTC seconds."""
+        heard = np.concatenate([samples for at, samples in self.sound if begin <= at < end])
+        wave = np.hanning(len(heard)) * np.exp(-2j * np.pi * TONES[name] / 48_000 * np.arange(len(heard)))
+        return bool(4 * abs(np.sum(heard * wave)) / len(heard) > HEARD)
+
 
 async def test_a_room_in_one_picture(tmp_path: Path) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
@@ -88,6 +105,7 @@ async def test_a_room_in_one_picture(tmp_path: Path) -> None:
     gone = {"WaterMarkType": 0, "WaterMarkImage": {"WaterMarkUrl": f"{base}/gone.png", "Top": 0, "Left": 0, "Width": 64, "Height": 32}}
     grid = {"MixLayoutMode": 3, "BackGroundColor": "#1e3cc8", "WaterMarkList": [logo, gone]}
     floating = grid | {"MixLayoutMode": 1, "MaxResolutionUserId": "bob"}
+    seen_only = grid | {"PureAudioDisableLayout": True}
     try:
         async with (
             Receiver() as receiver,
@@ -96,6 +114,7 @@ async def test_a_room_in_one_picture(tmp_path: Path) -> None:
         ):
             await stack.enter_async_context(Publisher(system.janus, "room", "alice", clips["alice"]))
             task_id = await system.create("room", record={"RecordMode": 2}, MixTranscodeParams={"VideoParams": VIDEO}, MixLayoutParams=grid)
+            ears_id = await system.create("room", bot="ears", record={"RecordMode": 2, "StreamType": 1})
             await receiver.wait_for(307, task_id=task_id)
             alone = time.time() - 4  # what was cut is older than that
             await stack.enter_async_context(Publisher(system.janus, "room", "bob", clips["bob"]))
@@ -105,17 +124,35 @@ async def test_a_room_in_one_picture(tmp_path: Path) -> None:
             before = time.time()
             await system.modify(task_id, MixLayoutParams=floating)
             answered = time.time()
-            await asyncio.sleep(6)
+            await asyncio.sleep(3)
+            unseen = time.time()
+            await system.modify(task_id, MixLayoutParams=seen_only, SubscribeStreamUserIds={"UnSubscribeVideoUserIds": ["bob"]})
+            unseen_answered = time.time()
+            await asyncio.sleep(2.5)
+            blocked = {"UnSubscribeVideoUserIds": ["bob"], "UnSubscribeAudioUserIds": ["bob"]}
+            unheard = time.time()
+            await system.modify(task_id, MixLayoutParams=seen_only, SubscribeStreamUserIds=blocked)
+            unheard_answered = time.time()
+            await asyncio.sleep(2.5)
             described = await system.describe(task_id)
-            await system.delete(task_id)
-            await receiver.wait_for(305, task_id=task_id)
-            (index,) = playlists(system.store(task_id))
-            events = [r.type for r in receiver.requests]
+            sound_described = await system.describe(ears_id)
+            for task in (task_id, ears_id):
+                await system.delete(task)
+            for task in (task_id, ears_id):
+                await receiver.wait_for(305, task_id=task)
+            (index,), (sound,) = (playlists(system.store(task)) for task in (task_id, ears_id))
+            events = [r.type for r in receiver.events(task_id)]
+            cuts = [[r.payload for r in receiver.events(task) if r.type == 307] for task in (task_id, ears_id)]
     finally:
         server.shutdown()
         server.server_close()
-    assert [(f["UserId"], f["TrackType"], f["FileName"]) for f in described["StorageFileList"]] == [("", "audio_video", index.name)]
+    for description, (cut,), kind in zip((described, sound_described), cuts, ("audio_video", "audio"), strict=True):
+        told = [*description["StorageFileList"], cut]
+        assert [(f["UserId"], f["TrackType"], f["FileName"]) for f in told] == [("", kind, index.name)] * 2
     assert index.name.endswith("_cm9vbQ...m3u8")
+    lines = watch(sound)
+    assert (lines.problems, lines.video) == ([], None)
+    assert lines.audio is not None
     assert events.count(309) == 1
     assert verify(index, 15).problems == []
     # Rendered again from what was kept, it is the same byte for byte.
@@ -132,6 +169,13 @@ async def test_a_room_in_one_picture(tmp_path: Path) -> None:
     changed = seen.first(40, 30, COLOURS["bob"], before - 1)
     assert before - 0.2 < changed < answered + 1
     assert near(seen.at(changed + 1, 40, 340), COLOURS["alice"]), "small, at the bottom left"
+    # Without bob's video alice's place is the whole picture; he is still heard, until that is blocked, too.
+    changed = seen.first(40, 30, COLOURS["alice"], unseen - 1)
+    assert unseen - 0.2 < changed < unseen_answered + 1
+    assert near(seen.at(changed + 1, 600, 30), COLOURS["alice"])
+    assert seen.hears("bob", unseen_answered + 1, unheard - 0.1)
+    assert not seen.hears("bob", unheard_answered + 1, unheard_answered + 2.2)
+    assert seen.hears("alice", unheard_answered + 1, unheard_answered + 2.2)
 
 
 @pytest.mark.browser
