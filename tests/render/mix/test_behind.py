@@ -112,7 +112,9 @@ async def test_a_render_that_is_stopped_for_a_while_leaves_out_nothing(tmp_path:
     command = [sys.executable, "-m", "rokuga.render", str(room.growing.folder)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        await until(lambda: any(spool.read_manifest(room.growing.spool)), every=0.02)
+        # It is told after the first segment was named, and then a second later at the earliest.
+        await until(lambda: lag_seconds(room.growing.lag, room.now_ns + 1) > 0, every=0.02)
+        assert any(spool.read_manifest(room.growing.spool))
         process.send_signal(signal.SIGSTOP)
         room.go_on(12)
         assert room.lag >= 12
