@@ -54,15 +54,15 @@ def bits(index: Path, kind: str) -> float:
 def test_the_defaults_are_trtcs(tmp_path: Path) -> None:
     """360 x 640, 15 pictures a second, a keyframe every 10 s; 48 kHz stereo."""
     made = Call(tmp_path, None, {}, segment_seconds=24)
-    made.user(0, 22, "alice", 0, RED, 400)
-    seen = made.finished(23)
+    made.user(0, 17, "alice", 0, RED, 400)
+    seen = made.finished(18)
     found = streams(seen.index)
     assert (found["video"].width, found["video"].height, found["video"].name) == (360, 640, "h264")
     assert (found["audio"].sample_rate, found["audio"].channels, found["audio"].name) == (48_000, 2, "aac")
     assert keyframes(seen.index)[:3] == [0, 90, 240], "the first segment has 6 s"
     times = [t for t, _ in seen.pictures]
     assert max(abs(b - a - 1 / 15) for a, b in pairwise(times)) < 1e-4
-    assert abs(len(times) - 22 * 15) <= 2
+    assert abs(len(times) - 17 * 15) <= 2
     assert near(seen.at(10), 180, 320, RED)
 
 
@@ -129,9 +129,7 @@ def test_pictures_have_the_bit_rate_that_was_asked_for(bit_rate: int, tmp_path: 
     assert bits(made.finished(12).index, "video") == pytest.approx(bit_rate, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("number", "channels", "bit_rate"), [(1, 2, 64_000), (1, 2, 128_000), (1, 1, 32_000), (2, 2, 96_000), (3, 1, 32_000)]
-)
+@pytest.mark.parametrize(("number", "channels", "bit_rate"), [(1, 2, 128_000), (1, 1, 32_000), (2, 2, 64_000), (3, 1, 32_000)])
 def test_sound_has_the_bit_rate_that_was_asked_for(number: int, channels: int, bit_rate: int, tmp_path: Path) -> None:
     audio = {"SampleRate": number, "Channel": channels, "BitRate": bit_rate}
     made = Call(tmp_path, None, {"AudioParams": audio}, {"StreamType": 1})
