@@ -16,7 +16,7 @@ from bench.onscreen import OnScreen
 from bench.ours import START_SECONDS, Ours
 from bench.peer import gstreamer_version
 from bench.people import Crowd, clip
-from rokuga import logs
+from rokuga import clock, logs
 from rokuga.demo.system import System
 from rokuga.errors import RokugaError
 from rokuga.folders import DataFolder
@@ -29,6 +29,10 @@ SHOWN = 0.90
 """Of the pictures that were published: a browser that shows fewer does not do the work."""
 MOST = 25
 SETTLE_SECONDS = 3.0
+SEGMENT_SECONDS = 60.0
+"""One of ten is finished within."""
+LATE_SECONDS = 5.0
+"""By which a render that keeps up may have fallen behind, or caught up, meanwhile."""
 EDGE_SECONDS = 4.0
 """A recording begins when its first keyframe comes, and ends somewhere."""
 OFFLINE = ("render", "ffmpeg", "GStreamer")
@@ -165,10 +169,7 @@ class Live:
         task_id = await ours.create(room, mode=2, MixTranscodeParams=mix.transcode(), MixLayoutParams=layout)
         await self._until_started(task_id)
         await asyncio.sleep(self._options.warmup)
-        before = ours.usage(task_id)
-        await self._window(figures)
-        after = ours.usage(task_id)
-        used = {role: 100 * (after[role] - before.get(role, 0.0)) / self._options.window for role in ("capture", "render")}
+        used = await self._segments(task_id, figures)
         await ours.delete(task_id)
         if lost := ours.lost(task_id):
             figures.problems.append(f"{mix.name} {who}: {lost} packets lost")
@@ -177,6 +178,36 @@ class Live:
         figures.add(who, sum(used.values()))
         ((_, _, files),) = ours.tracks(task_id)
         await asyncio.to_thread(check_files, figures, who, files, self._options.warmup + self._options.window - EDGE_SECONDS)
+
+    async def _segments(self, task_id: str, figures: Figures) -> dict[str, float]:
+        """What capture and render take of a core, from the end of a segment to that of another, a window of media later.
+
+        Render works a segment at a time and may be behind: a window of the clock might have a piece of work too few, or too many.
+        """
+        made = len(self._made(task_id))
+        await self._until_made(task_id, made + 1)
+        load, begin, before = meter.Load(), clock.monotonic_ns(), self._ours.usage(task_id)
+        first = made = len(self._made(task_id))
+        while sum(seconds := self._made(task_id)[first:]) < self._options.window:
+            made += 1
+            await self._until_made(task_id, made)
+        after, elapsed = self._ours.usage(task_id), (clock.monotonic_ns() - begin) / 1e9
+        figures.busy.append(load.busy())
+        late = elapsed - sum(seconds)
+        if abs(late) > LATE_SECONDS:
+            figures.problems.append(f"{figures.mix.name}: render took {elapsed:.0f} s for segments of {sum(seconds):.0f} s")
+        spent = {role: 100 * (after[role] - before.get(role, 0.0)) for role in ("capture", "render")}
+        return {"capture": spent["capture"] / elapsed, "render": spent["render"] / sum(seconds)}
+
+    def _made(self, task_id: str) -> list[float]:
+        """Length of each segment that render has finished, in s."""
+        entries = (entry for _, entry in spool.read_manifest(self._ours.generation(task_id).spool))
+        return [entry.duration for entry in entries if isinstance(entry, Segment)]
+
+    async def _until_made(self, task_id: str, count: int) -> None:
+        async with asyncio.timeout(SEGMENT_SECONDS):
+            while len(self._made(task_id)) < count:
+                await asyncio.sleep(0.1)
 
     async def _until_started(self, task_id: str) -> None:
         folder = self._ours.generation(task_id).folder
