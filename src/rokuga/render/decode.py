@@ -24,7 +24,7 @@ MOST_BYTES = 1_276
 CELT = 0x80
 """TOC bytes from here on are of CELT alone (RFC 6716 §3.1, table 2)."""
 LEAST_BYTES = 3
-"""Of a packet with one frame that is there: a frame of one byte or none stands for one that is lost, or was never sent (RFC 6716 §2.1.9)."""
+"""Of a packet with one frame that is there: a frame of a byte or none stands for one that was lost or never sent (RFC 6716 §2.1.9)."""
 MOST_BEFORE = 32
 """Packets of at least 2.5 ms: the 80 ms in which a decoder converges (RFC 7845 §4.6)."""
 BELOW_TWO = bytes((*range(0x40), *range(0x80, 0xC0)))
