@@ -25,8 +25,8 @@ CELT = 0x80
 """TOC bytes from here on are of CELT alone (RFC 6716 §3.1, table 2)."""
 LEAST_BYTES = 3
 """Of a packet with one frame that is there: a frame of a byte or none stands for one that was lost or never sent (RFC 6716 §2.1.9)."""
-MOST_BEFORE = 32
-"""Packets of at least 2.5 ms: the 80 ms in which a decoder converges (RFC 7845 §4.6)."""
+BEFORE_SAMPLES = 19_200
+"""What libopus is given when it takes over: in 80 ms a decoder converges (RFC 7845 §4.6), in 400 ms nobody can tell any more who had begun."""
 BELOW_TWO = bytes((*range(0x40), *range(0x80, 0xC0)))
 """The last bytes (little-endian) of the floats between -2 and 2."""
 
@@ -93,7 +93,7 @@ class OpusDecoder:
         if _toc_of_one_frame(group[0][0]) >= CELT and all(len(packet) >= LEAST_BYTES for packet, _ in group):
             sound = _decode(self._plain, data)
             if sound and len(sound) == sum(samples for _, samples in group) * SAMPLE * self._channels:
-                self._before = [*self._before, *group][-MOST_BEFORE:]
+                self._before = [*self._before, *group][-(BEFORE_SAMPLES // group[0][1]) :]
                 return _clipped(sound)
         self._plain = None
         return b""

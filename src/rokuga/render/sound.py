@@ -176,25 +176,26 @@ def silences(packets: Sequence[Ref], times: Sequence[int]) -> list[bool]:
     Such a refresh is a single packet between a pause and the packet that announces the next pause. It would be heard as a pulse.
     """
     silent = [p.codec == "opus" and p.size <= SILENT_BYTES for p in packets]
-    for index in range(1, len(packets) - 1):
-        before, packet, after = packets[index - 1 : index + 2]
-        paused = before.size <= DTX_BYTES and times[index - 1] + before.samples < times[index]
-        silent[index] = silent[index] or (packet.codec == "opus" and paused and after.size <= DTX_BYTES)
+    for index, before in enumerate(packets[:-2]):
+        if before.size <= DTX_BYTES:
+            paused = times[index] + before.samples < times[index + 1]
+            refresh = packets[index + 1].codec == "opus" and paused and packets[index + 2].size <= DTX_BYTES
+            silent[index + 1] = silent[index + 1] or refresh
     return silent
 
 
 def decoded(
-    packets: Sequence[Ref], times: Sequence[int], payload: Payload, channels: int, edges: bool = False
+    packets: Sequence[Ref], times: Sequence[int], payload: Payload, channels: int, begins: bool = False, ends: bool = False
 ) -> Iterator[tuple[int, bytes]]:
     """The sound of a track's packets that begin at those times (48 kHz, rising, no overlap): pieces with their times, in order.
 
-    Between the pieces is silence. Lost packets are concealed, long holes fade. With ``edges`` the first packet fades in and what comes
-    after the last one is taken as a hole, so that nothing clicks when a track is added to others.
+    Between the pieces is silence. Lost packets are concealed, long holes fade. So that nothing clicks when a track is added to others, the
+    first packet fades in if it ``begins`` there, and what comes after the last one is taken as a hole if it ``ends``.
     """
     decoders: dict[str, Decoder] = {}
     silent = silences(packets, times)
     expected = times[0] if times else 0
-    muted = edges
+    muted = begins
     run: list[tuple[bytes, int]] = []
     begun = expected
     decoder: Decoder | None = None
@@ -229,7 +230,7 @@ def decoded(
         yield time, _faded(sound, 0, min(FADE_OUT, ref.samples), channels) if muted else sound
     if run and decoder:
         yield begun, decoder.decode(run)
-    if edges and decoder and not muted:
+    if ends and decoder and not muted:
         yield expected, _concealed(decoder, CONCEALED + FADE_OUT, channels)
 
 

@@ -43,8 +43,9 @@ class Bus:
 
     def _add_track(self, voices: Sequence[Voice], payload: Payload) -> None:
         packets = [v.ref for v in voices]
-        data = {id(p): payload(p) for p in packets if p.codec != "opus" or p.size > SILENT_BYTES}
-        stereo = self._channels == 2 and any(p.codec == "opus" and (data.get(id(p)) or b"\0")[0] & OPUS_STEREO for p in packets)
+        heard = [p for p in packets if p.size > SILENT_BYTES or p.codec != "opus"]
+        data = dict(zip(map(id, heard), map(payload, heard), strict=True))
+        stereo = self._channels == 2 and any(p.codec == "opus" and (data[id(p)] or b"\0")[0] & OPUS_STEREO for p in heard)
         channels = 2 if stereo else 1
 
         def read(ref: Ref) -> bytes:
@@ -56,7 +57,8 @@ class Bus:
         for voice, after in pairwise(voices):
             times.append(times[-1] + voice.ref.samples + after.at - voice.at - voice.length)
         stretched = [index for index, voice in enumerate(voices) if voice.length != voice.ref.samples]
-        for time, sound in _joined(decoded(packets, times, read, channels, edges=True), channels):
+        ends = voices[-1].at + voices[-1].length < self._begin + self._samples
+        for time, sound in _joined(decoded(packets, times, read, channels, begins=True, ends=ends), channels):
             # A piece begins with a packet: a hole is filled only behind one.
             at = voices[bisect_left(times, time)].at
             done = 0
