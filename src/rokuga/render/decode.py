@@ -26,7 +26,7 @@ CELT = 0x80
 LEAST_BYTES = 3
 """Of a packet with one frame that is there: a frame of a byte or none stands for one that was lost or never sent (RFC 6716 §2.1.9)."""
 BEFORE_SAMPLES = 19_200
-"""What libopus is given when it takes over: in 80 ms a decoder converges (RFC 7845 §4.6), in 400 ms nobody can tell any more who had begun."""
+"""What libopus is given when it takes over. A decoder converges in 80 ms (RFC 7845 §4.6), so well that none can tell in 400 ms."""
 BELOW_TWO = bytes((*range(0x40), *range(0x80, 0xC0)))
 """The last bytes (little-endian) of the floats between -2 and 2."""
 
