@@ -190,9 +190,9 @@ def _decode(decoder: AudioCodecContext, data: bytes) -> bytes:
 def _interleaved(frame: AudioFrame) -> bytes:
     size = frame.samples * SAMPLE
     if not frame.format.is_planar:
-        return bytes(frame.planes[0])[: size * frame.layout.nb_channels]
+        return bytes(memoryview(frame.planes[0])[: size * frame.layout.nb_channels])
     if frame.layout.nb_channels == 1:
-        return bytes(frame.planes[0])[:size]
+        return bytes(memoryview(frame.planes[0])[:size])
     both = array("f", bytes(2 * size))
     for channel, plane in enumerate(frame.planes):
         both[channel::2] = array("f", bytes(plane)[:size])
