@@ -5,16 +5,17 @@ from typing import Any
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
+from bench.sender import PacedPublisher, Pacer
 from rokuga.config import Janus
-from rokuga.publish import Clip, Publisher
+from rokuga.publish import Clip
 from rokuga.publish.publisher import Source
 
 
-class LayeredPublisher(Publisher):
+class LayeredPublisher(PacedPublisher):
     """``low`` is the smaller picture. aiortc knows no simulcast: it sends two video lines, and the room is told they are one."""
 
-    def __init__(self, janus: Janus, room_id: str, user_id: str, clip: Clip, low: Clip) -> None:
-        super().__init__(janus, room_id, user_id, clip, aux=low)
+    def __init__(self, pacer: Pacer, janus: Janus, room_id: str, user_id: str, clip: Clip, low: Clip, keep: bool = False) -> None:
+        super().__init__(pacer, janus, room_id, user_id, clip, aux=low, keep=keep)
 
     async def publish(self, *sources: Source) -> None:
         await super().publish("audio", "video", "aux")

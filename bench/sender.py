@@ -1,0 +1,165 @@
+"""Users whose media one loop sends: a wake-up sends all that is due of everybody, and nothing is packed twice.
+
+aiortc wakes up and packs anew for each user's each unit, which takes more of the machine than what a bench measures. It still
+does the rest: offers, ICE, DTLS, and reading what comes.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpSender
+from aiortc.codecs import is_rtx
+from aiortc.rtcdtlstransport import State
+from aiortc.rtcrtpparameters import RTCRtpSendParameters
+from aiortc.rtp import RTCP_RTPFB_NACK, AnyRtcpPacket, RtcpRtpfbPacket
+
+from bench.stream import Line, Stream
+from rokuga import clock
+from rokuga.config import Janus
+from rokuga.publish import Clip, Publisher, Source, Unit
+from rokuga.publish.clip import Kind
+from rokuga.publish.tracks import START_SECONDS, ClipTrack, Pace
+
+TICK_SECONDS = 0.005
+"""By which a unit may be late."""
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+
+
+class Encrypted:
+    """A connection's way out, without a coroutine in between."""
+
+    def __init__(self, transport: RTCDtlsTransport) -> None:
+        self._dtls = transport
+        self._ice = transport.transport._connection
+
+    def rtp(self, packets: list[bytes]) -> None:
+        """Raises ConnectionError."""
+        send, address = self._socket()
+        protect = self._dtls._tx_srtp.protect
+        for packet in packets:
+            send(protect(packet), address)
+
+    def rtcp(self, packet: bytes) -> None:
+        """Raises ConnectionError."""
+        send, address = self._socket()
+        send(self._dtls._tx_srtp.protect_rtcp(packet), address)
+
+    def _socket(self) -> tuple[Any, tuple[str, int]]:
+        """What sends, and where to: of the pair that ICE has chosen."""
+        pair = self._ice._nominated.get(1)
+        if self._dtls._state is not State.CONNECTED or pair is None:
+            raise ConnectionError("not connected")
+        return pair.protocol.transport.sendto, pair.remote_addr
+
+
+class Pacer:
+    """Sends what is due of all streams. Each has its own beginning, so that they are spread as those of people are."""
+
+    def __init__(self) -> None:
+        self._begun: dict[Stream, float] = {}
+        self._log = structlog.get_logger(__name__)
+
+    def add(self, stream: Stream, zero: float) -> None:
+        """``zero`` is the event loop's time at which the stream's time was 0."""
+        self._begun[stream] = zero
+
+    def remove(self, stream: Stream) -> None:
+        self._begun.pop(stream, None)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now, utc_ns = loop.time(), clock.utc_ns()
+            for stream, zero in [*self._begun.items()]:
+                position = now - zero
+                if stream.due <= position:
+                    try:
+                        stream.send_due(position, utc_ns)
+                    except ConnectionError as error:
+                        self.remove(stream)
+                        self._log.warning("stops sending", why=str(error))
+            await asyncio.sleep(TICK_SECONDS)
+
+
+@dataclass(frozen=True)
+class Media:
+    """What a sender needs to know that it sends; the track is no more than its switch."""
+
+    pacer: Pacer
+    pace: Pace
+    clip: Clip
+    track: ClipTrack
+    delay: float
+    sent: list[Unit] | None
+
+
+class PacedSender(RTCRtpSender):
+    """aiortc's sender without its tasks."""
+
+    _media: Media
+    _stream: Stream | None
+
+    @classmethod
+    def adopt(cls, sender: RTCRtpSender, media: Media) -> None:
+        """Make one of an aiortc sender, which the connection has made itself and has not begun to use."""
+        sender.__class__ = cls
+        assert isinstance(sender, cls)
+        sender._media, sender._stream = media, None
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        """Begin; called again after each negotiation, which changes nothing."""
+        if self._stream is not None:
+            return
+        media = self._media
+        self.transport._register_rtp_sender(self, parameters)
+        codec = parameters.codecs[0]
+        rtx = [c.payloadType for c in parameters.codecs if is_rtx(c) and c.parameters["apt"] == codec.payloadType]
+        mid = [extension.id for extension in parameters.headerExtensions if extension.uri == MID]
+        kind: Kind = "audio" if self.kind == "audio" else "video"
+        line = Line(
+            kind=kind,
+            ssrc=self._ssrc,
+            rtx_ssrc=self._rtx_ssrc,
+            payload_type=codec.payloadType,
+            rtx_type=rtx[0] if rtx else None,
+            mid=parameters.muxId,
+            mid_id=mid[0] if mid else 0,
+            cname=parameters.rtcp.cname or "",
+        )
+        position = media.pace.position()
+        begin = max(media.delay, position) if position > START_SECONDS else media.delay
+        self._stream = Stream(line, media.clip, Encrypted(self.transport), begin, lambda: media.track.paused, media.sent)
+        media.pacer.add(self._stream, asyncio.get_running_loop().time() - position)
+
+    async def stop(self) -> None:
+        """For good."""
+        stream = self._stream
+        if stream is None:
+            return
+        self._media.pacer.remove(stream)
+        self.transport._unregister_rtp_sender(self)
+        try:
+            stream.bye()
+        except ConnectionError:
+            return  # there is nobody to tell
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        if self._stream is not None and isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
+            self._stream.lost(packet.lost)
+
+
+class PacedPublisher(Publisher):
+    """A user whose media ``pacer`` sends."""
+
+    def __init__(self, pacer: Pacer, janus: Janus, room_id: str, user_id: str, clip: Clip, **options: Any) -> None:
+        super().__init__(janus, room_id, user_id, clip, **options)
+        self._pacer = pacer
+
+    def _add(self, peer: RTCPeerConnection, source: Source) -> None:
+        super()._add(peer, source)
+        sent = self.sent[source] if self._keep else None
+        media = Media(self._pacer, self._pace, self._clips[source], self._tracks[source], self._delays.get(source, 0.0), sent)
+        PacedSender.adopt(self._lines[source].sender, media)
