@@ -5,6 +5,9 @@ does the rest: offers, ICE, DTLS, and reading what comes.
 """
 
 import asyncio
+import os
+import socket
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,34 +27,70 @@ from rokuga.publish.tracks import START_SECONDS, ClipTrack, Pace
 
 TICK_SECONDS = 0.005
 """By which a unit may be late."""
+UDP_SEGMENT, SEGMENTS = 103, 64
+"""An option of udp(7): the kernel cuts what it is given into datagrams of this size, so many at most."""
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
 class Encrypted:
-    """A connection's way out, without a coroutine in between."""
+    """A connection's way out, without a coroutine in between, and with one system call for packets of one size."""
 
     def __init__(self, transport: RTCDtlsTransport) -> None:
         self._dtls = transport
         self._ice = transport.transport._connection
+        self._pair: Any = None
+        self._socket: socket.socket | None = None
 
     def rtp(self, packets: list[bytes]) -> None:
         """Raises ConnectionError."""
-        send, address = self._socket()
+        self._connect()
         protect = self._dtls._tx_srtp.protect
+        if len(packets) == 1:
+            self._send([protect(packets[0])])
+            return
+        same: list[bytes] = []
         for packet in packets:
-            send(protect(packet), address)
+            protected = protect(packet)
+            # The last one of a call may be shorter.
+            if same and (len(protected) > len(same[0]) or len(same[-1]) < len(same[0]) or len(same) == SEGMENTS):
+                self._send(same)
+                same = []
+            same.append(protected)
+        self._send(same)
 
     def rtcp(self, packet: bytes) -> None:
         """Raises ConnectionError."""
-        send, address = self._socket()
-        send(self._dtls._tx_srtp.protect_rtcp(packet), address)
+        self._connect()
+        self._send([self._dtls._tx_srtp.protect_rtcp(packet)])
 
-    def _socket(self) -> tuple[Any, tuple[str, int]]:
-        """What sends, and where to: of the pair that ICE has chosen."""
+    def _connect(self) -> None:
+        """To the pair that ICE has chosen."""
         pair = self._ice._nominated.get(1)
         if self._dtls._state is not State.CONNECTED or pair is None:
             raise ConnectionError("not connected")
-        return pair.protocol.transport.sendto, pair.remote_addr
+        if pair is not self._pair:
+            self.close()
+            self._pair, self._to = pair, pair.remote_addr
+            self._transport = pair.protocol.transport
+            self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+
+    def _send(self, packets: list[bytes]) -> None:
+        assert self._socket is not None
+        try:
+            if len(packets) == 1:
+                self._socket.sendto(packets[0], self._to)
+            else:
+                size = len(packets[0]).to_bytes(2, sys.byteorder)
+                self._socket.sendmsg(packets, [(socket.IPPROTO_UDP, UDP_SEGMENT, size)], 0, self._to)
+        except BlockingIOError:
+            for packet in packets:
+                self._transport.sendto(packet, self._to)  # which waits until there is room
+
+    def close(self) -> None:
+        """Our hold of the socket; ICE has its own."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 class Pacer:
