@@ -25,7 +25,7 @@ from rokuga.publish import Clip, Publisher, Source, Unit
 from rokuga.publish.clip import Kind
 from rokuga.publish.tracks import START_SECONDS, ClipTrack, Pace
 
-TICK_SECONDS = 0.005
+TICK_SECONDS = 0.01
 """By which a unit may be late."""
 UDP_SEGMENT, SEGMENTS = 103, 64
 """An option of udp(7): the kernel cuts what it is given into datagrams of this size, so many at most."""
@@ -97,26 +97,25 @@ class Pacer:
     """Sends what is due of all streams. Each has its own beginning, so that they are spread as those of people are."""
 
     def __init__(self) -> None:
-        self._begun: dict[Stream, float] = {}
+        self._streams: list[Stream] = []
         self._log = structlog.get_logger(__name__)
 
-    def add(self, stream: Stream, zero: float) -> None:
-        """``zero`` is the event loop's time at which the stream's time was 0."""
-        self._begun[stream] = zero
+    def add(self, stream: Stream) -> None:
+        self._streams.append(stream)
 
     def remove(self, stream: Stream) -> None:
-        self._begun.pop(stream, None)
+        """Does nothing if it is not there any more."""
+        self._streams = [other for other in self._streams if other is not stream]
 
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             now, utc_ns = loop.time(), clock.utc_ns()
-            for stream, zero in [*self._begun.items()]:
-                position = now - zero
-                if stream.due <= position:
+            for stream in self._streams:
+                if stream.due <= now:
                     try:
-                        stream.send_due(position, utc_ns)
+                        stream.send_due(now, utc_ns)
                     except ConnectionError as error:
                         self.remove(stream)
                         self._log.warning("stops sending", why=str(error))
@@ -140,6 +139,7 @@ class PacedSender(RTCRtpSender):
 
     _media: Media
     _stream: Stream | None
+    _way: Encrypted
 
     @classmethod
     def adopt(cls, sender: RTCRtpSender, media: Media) -> None:
@@ -170,8 +170,10 @@ class PacedSender(RTCRtpSender):
         )
         position = media.pace.position()
         begin = max(media.delay, position) if position > START_SECONDS else media.delay
-        self._stream = Stream(line, media.clip, Encrypted(self.transport), begin, lambda: media.track.paused, media.sent)
-        media.pacer.add(self._stream, asyncio.get_running_loop().time() - position)
+        self._way = Encrypted(self.transport)
+        zero = asyncio.get_running_loop().time() - position
+        self._stream = Stream(line, media.clip, self._way, zero, begin, lambda: media.track.paused, media.sent)
+        media.pacer.add(self._stream)
 
     async def stop(self) -> None:
         """For good."""
@@ -183,7 +185,8 @@ class PacedSender(RTCRtpSender):
         try:
             stream.bye()
         except ConnectionError:
-            return  # there is nobody to tell
+            pass  # there is nobody to tell
+        self._way.close()
 
     async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
         if self._stream is not None and isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:

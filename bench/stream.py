@@ -73,10 +73,11 @@ class Way(Protocol):
 
 
 class Stream:
-    """What one sender sends, round after round. Times are seconds of the clip's time.
+    """What one sender sends, round after round.
 
-    A unit goes when its time has come, never before; late ones are sent, not dropped. Units before ``begin`` are left out, and
-    pictures begin with a keyframe, also after a pause. ``sent`` is what was handed over, if asked for.
+    ``zero`` is when the clip's time is 0, on the clock of ``send_due``, in seconds. A unit goes when its time has come, never before;
+    late ones are sent, not dropped. Units before ``begin`` seconds of the clip's time are left out, and pictures begin with a keyframe,
+    also after a pause. ``sent`` is what was handed over, if asked for.
     """
 
     def __init__(
@@ -84,18 +85,20 @@ class Stream:
         line: Line,
         clip: Clip,
         way: Way,
+        zero: float,
         begin: float = 0.0,
         paused: Callable[[], bool] = lambda: False,
         sent: list[Unit] | None = None,
     ) -> None:
         self._line = line
         self._way = way
-        self._begin = begin
+        self._zero = zero
+        self._begin = zero + begin
         self._paused = paused
         self._sent = sent
         self._units = packed(clip, line.kind)
-        self.due = self._units[0].seconds if self._units else math.inf
-        """The next unit's time."""
+        self.due = zero + self._units[0].seconds if self._units else math.inf
+        """When the next unit has to go."""
         self._clock = clock_of(line.kind)
         self._clip_seconds = clip.seconds
         self._clip_ticks = round(clip.seconds * self._clock)
@@ -105,7 +108,7 @@ class Stream:
         # In the lower half: a wrap among the first packets breaks SRTP's decryption when they are lost.
         self._sequence, self._rtx_sequence = random.getrandbits(15), random.getrandbits(15)
         self._packets = self._octets = 0
-        self._report_at = begin + random.uniform(0.5, 1.5)
+        self._report_at = self._begin + random.uniform(0.5, 1.5)
         self._history: deque[tuple[int, int, list[bytes]]] = deque(maxlen=HISTORY)
         profile, extensions = pack_header_extensions([(line.mid_id, line.mid.encode())] if line.mid_id else [])
         self._extensions = struct.pack("!HH", profile, len(extensions) // 4) + extensions if extensions else b""
@@ -114,9 +117,9 @@ class Stream:
         item += bytes(4 - len(item) % 4)
         self._description = struct.pack("!BBHI", 0x81, _SDES, 1 + len(item) // 4, line.ssrc) + item
 
-    def send_due(self, position: float, utc_ns: int) -> None:
-        """All units up to ``position``, which is ``utc_ns`` on the wall, and a sender report if it is time for one."""
-        while self.due <= position:
+    def send_due(self, now: float, utc_ns: int) -> None:
+        """All units up to ``now``, which is ``utc_ns`` on the wall, and a sender report if it is time for one."""
+        while self.due <= now:
             unit, _, payloads = self._units[self._next]
             if self._paused():
                 self._wait_for_key = True
@@ -126,17 +129,14 @@ class Stream:
                 self._send(payloads, self._origin + ticks & 0xFFFFFFFF)
                 if self._sent is not None:
                     self._sent.append(Unit(ticks, unit.data, unit.key))
-            self._advance()
-        if position >= self._report_at and self._packets and not self._paused():
-            self._report_at = position + random.uniform(0.5, 1.5)
-            self._way.rtcp(self._report(position, utc_ns) + self._description)
-
-    def _advance(self) -> None:
-        self._next += 1
-        if self._next == len(self._units):
-            self._next = 0
-            self._round += 1
-        self.due = self._units[self._next].seconds + self._round * self._clip_seconds
+            self._next += 1
+            if self._next == len(self._units):
+                self._next = 0
+                self._round += 1
+            self.due = self._zero + self._units[self._next].seconds + self._round * self._clip_seconds
+        if now >= self._report_at and self._packets and not self._paused():
+            self._report_at = now + random.uniform(0.5, 1.5)
+            self._way.rtcp(self._report(now - self._zero, utc_ns) + self._description)
 
     def _send(self, payloads: list[bytes], timestamp: int) -> None:
         line, first, sequence, extensions = self._line, self._first, self._sequence, self._extensions
