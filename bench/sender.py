@@ -27,8 +27,10 @@ from rokuga.publish.tracks import START_SECONDS, ClipTrack, Pace
 
 TICK_SECONDS = 0.018
 """By which a unit may be late. Each wake-up finds its code and data out of the caches: the fewer the cheaper."""
-UDP_SEGMENT, SEGMENTS = 103, 64
-"""An option of udp(7): the kernel cuts what it is given into datagrams of this size, so many at most."""
+UDP_SEGMENT = 103
+"""An option of udp(7): the kernel cuts what it is given, 65,507 bytes at most, into datagrams of this size."""
+SEGMENTS = 40
+"""of the size of a packet at most"""
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
@@ -135,7 +137,7 @@ class Media:
 
 
 class PacedSender(RTCRtpSender):
-    """aiortc's sender without its tasks."""
+    """aiortc's sender without its tasks. Asked for a keyframe it sends none: a clip is what it is."""
 
     _media: Media
     _stream: Stream | None

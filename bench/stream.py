@@ -51,8 +51,10 @@ def _h264(unit: Unit) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Line:
-    """What was agreed on for an m-line. ``mid_id`` is the header extension's, 0 for none; without ``rtx_type`` lost packets are
-    sent again as they were."""
+    """What was agreed on for an m-line.
+
+    ``mid_id`` is the header extension's, 0 for none; nobody here reads others. Without ``rtx_type`` lost packets are sent as they were.
+    """
 
     kind: Kind
     ssrc: int

@@ -53,6 +53,7 @@ async def pacer() -> AsyncIterator[Pacer]:
         await running
 
 
+@pytest.mark.alone
 async def test_users_arrive_whole_in_order_and_at_their_time(
     janus: EmbeddedJanus, pacer: Pacer, clips: dict[tuple[int, int], Clip], tmp_path: Path
 ) -> None:
