@@ -23,25 +23,26 @@ def sessions(profile: str) -> tuple[pylibsrtp.Session, pylibsrtp.Session, pylibs
     return out, ours, theirs
 
 
+def packets(*encrypted: bytes) -> list[tuple[memoryview, int]]:
+    """As they arrive, numbered from 0 on."""
+    return [(memoryview(bytearray(packet)), number) for number, packet in enumerate(encrypted)]
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_same_comes_out(profile: str) -> None:
     out, ours, theirs = sessions(profile)
-    for sequence, length in enumerate((0, 1, 160, 1200)):
-        plain = struct.pack("!BBHII", 0x80, 107, sequence, 3000, 9) + os.urandom(length)
-        packet = out.protect(plain)
-        assert unprotect(ours, memoryview(bytearray(packet))) == theirs.unprotect(packet) == plain
+    plain = [struct.pack("!BBHII", 0x80, 107, n, 3000, 9) + os.urandom(length) for n, length in enumerate((0, 1, 160, 1200))]
+    encrypted = [out.protect(packet) for packet in plain]
+    assert unprotect(ours, packets(*encrypted)) == [(packet, number) for number, packet in enumerate(plain)]
+    assert [theirs.unprotect(packet) for packet in encrypted] == plain
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_is_forged_or_repeated_is_refused(profile: str) -> None:
+def test_what_is_forged_or_repeated_is_left_out(profile: str) -> None:
     out, ours, _ = sessions(profile)
-    packet = out.protect(struct.pack("!BBHII", 0x80, 107, 1, 3000, 9) + b"payload")
-    forged = bytearray(packet)
+    plain = [struct.pack("!BBHII", 0x80, 107, n, 3000, 9) + b"payload" for n in range(3)]
+    first, second, third = (out.protect(packet) for packet in plain)
+    forged = bytearray(second)
     forged[-1] ^= 1
-    with pytest.raises(pylibsrtp.Error, match="authentication"):
-        unprotect(ours, memoryview(forged))
-    unprotect(ours, memoryview(bytearray(packet)))
-    with pytest.raises(pylibsrtp.Error, match="replay"):
-        unprotect(ours, memoryview(bytearray(packet)))
-    with pytest.raises(pylibsrtp.Error):
-        unprotect(ours, memoryview(bytearray(b"\x80" * 12)))
+    came = packets(first, bytes(forged), first, b"\x80" * 12, second, third, second)
+    assert unprotect(ours, came) == [(plain[0], 0), (plain[1], 4), (plain[2], 5)]

@@ -38,7 +38,7 @@ class Seen(StunProtocol):
 async def test_packets_carry_the_time_of_their_arrival_not_of_their_reading() -> None:
     media: list[tuple[bytes, int]] = []
     protocol = Seen()
-    path = UdpPath("127.0.0.1", protocol, Datagrams(), lambda data, at: media.append((bytes(data), at)))
+    path = UdpPath("127.0.0.1", protocol, Datagrams(), lambda came: media.extend((bytes(data), at) for data, at in came))
     path.batch()
     sent = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
@@ -61,7 +61,7 @@ async def test_packets_carry_the_time_of_their_arrival_not_of_their_reading() ->
 async def test_before_batching_packets_are_read_as_they_come() -> None:
     came = asyncio.Event()
     protocol = Seen()
-    path = UdpPath("127.0.0.1", protocol, Datagrams(), lambda data, at: came.set())
+    path = UdpPath("127.0.0.1", protocol, Datagrams(), lambda media: came.set())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.sendto(b"\x80", path.name)
         await asyncio.wait_for(came.wait(), 5)
@@ -71,7 +71,7 @@ async def test_before_batching_packets_are_read_as_they_come() -> None:
 async def test_a_burst_is_taken_in_within_one_tick() -> None:
     media: list[bytes] = []
     protocol = Seen()
-    path = UdpPath("127.0.0.1", protocol, Datagrams(), lambda data, at: media.append(bytes(data)))
+    path = UdpPath("127.0.0.1", protocol, Datagrams(), lambda came: media.extend(bytes(data) for data, _ in came))
     path.batch()
     count = 3 * BATCH + 7
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
@@ -88,4 +88,4 @@ async def test_a_burst_is_taken_in_within_one_tick() -> None:
 
 async def test_an_address_that_is_not_ours_is_refused() -> None:
     with pytest.raises(OSError, match="assign"):
-        UdpPath("192.0.2.77", Seen(), Datagrams(), lambda data, at: None)
+        UdpPath("192.0.2.77", Seen(), Datagrams(), lambda media: None)

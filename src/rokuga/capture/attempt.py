@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,10 +27,11 @@ class Attempt:
         self._subscription = subscription
         subscription.on_layer(self._layer)
         self._stream = subscription.stream
-        self._transport = MediaTransport(setting.certificate, setting.datagrams, self._packet)
+        self._transport = MediaTransport(setting.certificate, setting.datagrams, self._rtp, self._rtcp)
         self._local: Local | None = None
         self._connected = False
-        self._ssrcs: dict[int, tuple[Track, bool]] = {}
+        self._ssrcs: dict[int, Callable[[rtp.RtpPacket, int], None]] = {}
+        """what takes the packets of an SSRC, each with its arrival"""
         self._orientation_ids: dict[int, int] = {}
         """by SSRC, see rtp.parse"""
         self._own_ssrcs: dict[str, int] = {}
@@ -169,16 +170,16 @@ class Attempt:
         self.tracks[media.mid] = track
         if track.layers is not None:
             track.layers.place(self._cells)
-        self._ssrcs[media.ssrc] = track, False
+        self._ssrcs[media.ssrc] = track.rtp
         if media.rtx_ssrc:
-            self._ssrcs[media.rtx_ssrc] = track, True
+            self._ssrcs[media.rtx_ssrc] = track.rtx
         if media.orientation_id:
             self._orientation_ids |= {ssrc: media.orientation_id for ssrc in (media.ssrc, media.rtx_ssrc) if ssrc}
 
     def _end_track(self, mid: str, cause: str) -> None:
         track = self.tracks.pop(mid)
         self._asked.pop(mid, None)
-        self._ssrcs = {ssrc: entry for ssrc, entry in self._ssrcs.items() if entry[0] is not track}
+        self._ssrcs = {ssrc: take for ssrc, take in self._ssrcs.items() if take not in (track.rtp, track.rtx)}
         self._orientation_ids = {ssrc: number for ssrc, number in self._orientation_ids.items() if ssrc in self._ssrcs}
         try:
             track.flush(cause)
@@ -190,21 +191,21 @@ class Attempt:
         if mid in self.tracks:
             self.tracks[mid].layer(layer, clock.monotonic_ns())
 
-    def _packet(self, data: bytes, arrival_ns: int, control: bool) -> None:
-        if control:
-            for report in rtcp.sender_reports(data):
-                entry = self._ssrcs.get(report.ssrc)
-                if entry is not None and not entry[1]:
-                    entry[0].sender_report(report, arrival_ns)
-            return
-        try:
-            packet = rtp.parse(data, self._orientation_ids)
-            entry = self._ssrcs.get(packet.ssrc)
-            if entry is None:
-                self.unknown += 1
-            elif entry[1]:
-                entry[0].rtx(packet, arrival_ns)
-            else:
-                entry[0].rtp(packet, arrival_ns)
-        except rtp.MalformedPacket:
-            self.malformed += 1
+    def _rtp(self, packets: Sequence[tuple[bytes, int]]) -> None:
+        ssrcs, orientation_ids = self._ssrcs, self._orientation_ids
+        for data, arrival_ns in packets:
+            try:
+                packet = rtp.parse(data, orientation_ids)
+                take = ssrcs.get(packet[0])
+                if take is None:
+                    self.unknown += 1
+                else:
+                    take(packet, arrival_ns)
+            except rtp.MalformedPacket:
+                self.malformed += 1
+
+    def _rtcp(self, data: bytes, arrival_ns: int) -> None:
+        for report in rtcp.sender_reports(data):
+            for track in self.tracks.values():
+                if track.media.ssrc == report.ssrc:
+                    track.sender_report(report, arrival_ns)

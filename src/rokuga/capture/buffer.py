@@ -3,6 +3,7 @@
 Sequence numbers and timestamps are unwrapped. A track is held back only while a hole in it is being repaired.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,7 +83,7 @@ def _signed(value: int, bits: int) -> int:
 
 
 class ReceiveBuffer:
-    """One SSRC with its retransmissions. Feed ``push`` and ``push_rtx``, then take ``poll`` and ``nacks`` at the same instant.
+    """One SSRC with its retransmissions. Feed it (``push…``), then take ``poll`` and ``nacks`` at the same instant.
 
     ``flush`` gives up all holes at once. Times are monotonic ns and must not run backwards between calls; ``clock_rate`` is that of
     the RTP timestamps, ticks a second.
@@ -135,26 +136,45 @@ class ReceiveBuffer:
 
     def push(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the media SSRC."""
-        sequence = self._next
-        if sequence is None or sequence != self._highest + 1 or packet.sequence != sequence & 0xFFFF:
-            self._push_other(packet, arrival_ns)
-            return
-        # Nothing is missing, and this is the next one, as nearly all are: no need to look anything up.
-        _, _, _, timestamp, marker, payload, orientation = packet
-        self._suspect = None
-        self._highest = sequence
-        self._next = sequence + 1
-        if timestamp != self._timestamp:  # most packets have the same as the one before
-            self._timestamp += _signed(timestamp - self._timestamp, 32)
-        self._arrival_ns = arrival_ns
-        counters = self.counters
-        counters.received += 1
-        if payload:
-            counters.bytes += len(payload)
-            # As Packet(...) does it, without the Python function in between.
-            self._ready.append(tuple.__new__(Packet, (sequence, self._timestamp, marker, payload, arrival_ns, orientation)))
-        else:
-            counters.empty += 1
+        self.push_all([(packet, arrival_ns)])
+
+    def push_all(self, packets: Sequence[tuple[RtpPacket, int]]) -> None:
+        """Packets of the media SSRC, each with its arrival, in the order in which they came."""
+        at = self._push_next(packets, 0)
+        while at < len(packets):
+            self._push_other(*packets[at])
+            at = self._push_next(packets, at + 1)
+
+    def _push_next(self, packets: Sequence[tuple[RtpPacket, int]], at: int) -> int:
+        """Those from ``at`` on that are next in order while nothing is missing, as nearly all are: no need to look anything up.
+
+        Returns where the first one is that is not.
+        """
+        begin = sequence = self._next
+        if at == len(packets) or sequence is None or begin is None or sequence != self._highest + 1:
+            return at
+        timestamp, size, empty, ready = self._timestamp, 0, 0, self._ready
+        arrival_ns = self._arrival_ns
+        for (_, _, number, time, marker, payload, orientation), came_ns in packets[at:] if at else packets:
+            if number != sequence & 0xFFFF:
+                break
+            timestamp += ((time - timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+            arrival_ns = came_ns
+            if payload:
+                size += len(payload)
+                # As Packet(...) does it, without the Python function in between.
+                ready.append(tuple.__new__(Packet, (sequence, timestamp, marker, payload, came_ns, orientation)))
+            else:
+                empty += 1
+            sequence += 1
+        count = sequence - begin
+        if count:
+            self._suspect = None
+            self._next, self._highest, self._timestamp, self._arrival_ns = sequence, sequence - 1, timestamp, arrival_ns
+            self.counters.received += count
+            self.counters.bytes += size
+            self.counters.empty += empty
+        return at + count
 
     def push_rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the retransmission SSRC (RFC 4588 §4). Raises MalformedPacket."""

@@ -77,6 +77,9 @@ class Datagrams:
             self._messages[n].header = _Header(name, ctypes.sizeof(_Name), vector, 1, control, ctypes.sizeof(_Control), 0)
         self._fresh = bytes(self._messages)
         self._no_controls = bytes(self._controls)
+        self._used = 0
+        """so many structures hold what the kernel found for the last call"""
+        self._first = ctypes.addressof(self._messages)
         # What is read for each datagram, as arrays that step over the structures.
         self._lengths = _column(self._messages, _Message, "length", "I")
         self._seconds = _column(self._controls, _Control, "seconds", "l")
@@ -89,10 +92,11 @@ class Datagrams:
 
         Raises OSError, which is what the network answered to something that was sent.
         """
-        # The kernel has written into both what it found.
-        ctypes.memmove(self._messages, self._fresh, len(self._fresh))
-        ctypes.memmove(self._controls, self._no_controls, len(self._no_controls))
-        count = self._recvmmsg(source.fileno(), self._messages, ROOM, 0, None)
+        if self._used:
+            ctypes.memmove(self._messages, self._fresh, self._used * ctypes.sizeof(_Message))
+            ctypes.memmove(self._controls, self._no_controls, self._used * ctypes.sizeof(_Control))
+        count = self._recvmmsg(source.fileno(), self._first, ROOM, 0, None)
+        self._used = max(count, 0)
         if count < 0:
             error = ctypes.get_errno()
             if error == errno.EAGAIN:

@@ -10,7 +10,7 @@ INCOMPLETE = "incomplete"
 
 
 class AccessUnit(NamedTuple):
-    """One whole picture or audio packet; arrivals are those of its earliest and its latest packet, ``orientation`` as in Frame."""
+    """One whole picture or audio packet; arrivals are those of its earliest and its latest packet, the rest as in the journal's Frame."""
 
     rtp_time: int
     first_arrival_ns: int
@@ -18,6 +18,7 @@ class AccessUnit(NamedTuple):
     keyframe: bool
     data: bytes
     orientation: int = 0
+    switched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ class AudioDepacketizer:
         self.malformed = 0
 
     def push(self, packet: Packet) -> Output:
-        return [AccessUnit(packet.rtp_time, packet.arrival_ns, packet.arrival_ns, False, packet.payload)]
+        _, rtp_time, _, payload, arrival_ns, _ = packet
+        # As AccessUnit(...) does it, without the Python function in between.
+        return [tuple.__new__(AccessUnit, (rtp_time, arrival_ns, arrival_ns, False, payload, 0, False))]
 
     def lost(self, lost: Lost) -> Output:
         return [Spoiled(lost.first, lost.last, -1, cause_of(lost), lost.tries)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiortc import RTCCertificate
 
+from rokuga import clock
 from rokuga.capture import rtcp
 from rokuga.capture.av1 import Av1Depacketizer
 from rokuga.capture.buffer import Event, Packet, ReceiveBuffer, Restarted
@@ -20,7 +21,7 @@ from rokuga.capture.rtp import RtpPacket
 from rokuga.capture.sdp import Codec, Media
 from rokuga.capture.vp8 import Vp8Depacketizer, temporal_layer
 from rokuga.capture.vp9 import Vp9Depacketizer
-from rokuga.journal.records import Frame, KeyframeAsked, Loss, TrackClosed, TrackOpened
+from rokuga.journal.records import KeyframeAsked, Loss, TrackClosed, TrackOpened
 from rokuga.journal.writer import JournalWriter
 from rokuga.room.protocol import HIGHEST, Layer, Stream
 
@@ -82,6 +83,7 @@ class Track:
         self._stream = stream
         self._log = log
         self._buffer = ReceiveBuffer(codec.clock_rate)
+        self._arrived: list[tuple[RtpPacket, int]] = []
         self._report: tuple[rtcp.SenderReport, int] | None = None
         self._reported_ns = 0
         self._reported = (0, 0)
@@ -124,10 +126,8 @@ class Track:
         return {"packets": c.received, "bytes": c.bytes, "lost": c.lost, "repaired": c.repaired, "frames": self.frames}
 
     def rtp(self, packet: RtpPacket, arrival_ns: int) -> None:
-        """A packet of the media SSRC."""
-        self._buffer.push(packet, arrival_ns)
-        if self._pace is not None and packet.marker:
-            self._pace.saw(temporal_layer(packet.payload), arrival_ns)
+        """A packet of the media SSRC: the next ``tick`` takes it in."""
+        self._arrived.append((packet, arrival_ns))
 
     def rtx(self, packet: RtpPacket, arrival_ns: int) -> None:
         """A packet of the retransmission SSRC. Raises MalformedPacket."""
@@ -146,6 +146,7 @@ class Track:
 
     def tick(self, now_ns: int, utc_ns: int) -> list[bytes]:
         """Journal what is in order; the RTCP datagrams that are due."""
+        self._take_in()
         self._journal_events(self._buffer.poll(now_ns))
         if self._measured is not None:
             self._measure(now_ns)
@@ -170,6 +171,7 @@ class Track:
 
     def flush(self, cause: str) -> None:
         """Journal what is held, with its holes given up. ``cause``: why the track ends."""
+        self._take_in()
         self._journal_events(self._buffer.flush())
         rest = self._depacketizer.flush()
         if cause in OUR_CHOICE:
@@ -203,37 +205,57 @@ class Track:
         )
         self._log.info("track opened", track=self._number, kind=self.media.kind, codec=self.codec.name, mid=self.media.mid)
 
+    def _take_in(self) -> None:
+        arrived = self._arrived
+        if not arrived:
+            return
+        self._arrived = []
+        self._buffer.push_all(arrived)
+        if self._pace is not None:
+            for packet, arrival_ns in arrived:
+                if packet.marker:
+                    self._pace.saw(temporal_layer(packet.payload), arrival_ns)
+
     def _journal_events(self, events: list[Event]) -> None:
+        output: Output = []
         for event in events:
             if isinstance(event, Packet):
-                output = self._depacketizer.push(event)
-                if output:
-                    self._journal_output(output)
+                output += self._depacketizer.push(event)
             elif isinstance(event, Restarted):
-                self._journal_output(self._depacketizer.flush())
+                self._journal_output(output + self._depacketizer.flush())
+                output = []
                 self._journal.append(TrackClosed(self._number, "replaced"))
                 self._open()
             else:
-                self._journal_output(self._depacketizer.lost(event))
+                output += self._depacketizer.lost(event)
+        if output:
+            self._journal_output(output)
 
     def _journal_output(self, output: Output) -> None:
+        now, frames, asker = clock.monotonic_ns(), [], self._asker
         for item in output:
             if isinstance(item, AccessUnit):
-                switched = bool(self._told) and self._switched(item)
-                rtp_time, first, last, keyframe, data, orientation = item
-                if self._began_ns is None:
-                    self._began_ns = first
-                if keyframe and self.layers is not None:
-                    size = picture_size(self.codec.name, data)
-                    self._measured = (size[::-1] if orientation & 1 else size, first) if size else None
-                self._journal.append(Frame(self._number, rtp_time, first, last, keyframe, data, switched, orientation))
+                if self._told and self._switched(item):
+                    item = item._replace(switched=True)
+                frames.append(item)
                 self.frames += 1
-                if self._asker is not None:
-                    self._asker.media(item.keyframe, item.first_arrival_ns)
-            else:
-                self._journal.append(Loss(self._number, item.first_sequence, item.last_sequence, item.rtp_time, item.cause, item.tries))
-                if self._asker is not None:
-                    self._asker.lost()
+                if self._began_ns is None:
+                    self._began_ns = item.first_arrival_ns
+                if asker is not None:
+                    asker.media(item.keyframe, item.first_arrival_ns)
+                    if item.keyframe and self.layers is not None:
+                        size = picture_size(self.codec.name, item.data)
+                        self._measured = (size[::-1] if item.orientation & 1 else size, item.first_arrival_ns) if size else None
+                continue
+            if frames:
+                self._journal.append_frames(self._number, frames, now)
+                frames = []
+            loss = Loss(self._number, item.first_sequence, item.last_sequence, item.rtp_time, item.cause, item.tries)
+            self._journal.append(loss, now)
+            if asker is not None:
+                asker.lost()
+        if frames:
+            self._journal.append_frames(self._number, frames, now)
 
     def _measure(self, now_ns: int) -> None:
         if self.layers is None or self._measured is None or self._layer is None or self._told:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pylibsrtp
 from aioice import Candidate
@@ -23,8 +23,10 @@ from rokuga.errors import RokugaError
 EARLY_PACKETS = 512
 """Media that comes before our side of DTLS is done waits, at most this many packets."""
 
-PacketHandler = Callable[[bytes, int, bool], None]
-"""Called with a decrypted packet, its arrival (monotonic ns) and whether it is RTCP."""
+RtpHandler = Callable[[Sequence[tuple[bytes, int]]], None]
+"""Called with decrypted RTP packets, each with its arrival (monotonic ns)."""
+RtcpHandler = Callable[[bytes, int], None]
+"""Called with a decrypted RTCP packet and its arrival (monotonic ns)."""
 
 
 class TransportError(RokugaError):
@@ -37,9 +39,10 @@ class MediaTransport:
     ``lost`` is a future that gets a TransportError when the connection ends by itself.
     """
 
-    def __init__(self, certificate: RTCCertificate, datagrams: Datagrams, on_packet: PacketHandler) -> None:
+    def __init__(self, certificate: RTCCertificate, datagrams: Datagrams, on_rtp: RtpHandler, on_rtcp: RtcpHandler) -> None:
         self._datagrams = datagrams
-        self._on_packet = on_packet
+        self._on_rtp = on_rtp
+        self._on_rtcp = on_rtcp
         self._gatherer = RTCIceGatherer(iceServers=[])
         self._connection = self._gatherer._connection
         self._ice = RTCIceTransport(self._gatherer)
@@ -115,9 +118,9 @@ class MediaTransport:
 
     def drain(self) -> None:
         """Take in what has come since the last call; the first one begins with what came before the connection was ready."""
-        while self._ready and self._early:
-            data, arrival_ns = self._early.popleft()
-            self._encrypted(memoryview(data), arrival_ns)
+        if self._ready and self._early:
+            self._encrypted([(memoryview(data), arrival_ns) for data, arrival_ns in self._early])
+            self._early.clear()
         for path in self._paths:
             path.drain()
 
@@ -145,20 +148,28 @@ class MediaTransport:
         if self._dtls.state in ("closed", "failed") or self._ice.state in ("closed", "failed"):
             self.lost.set_exception(TransportError(f"ICE {self._ice.state}, DTLS {self._dtls.state}"))
 
-    def _encrypted(self, data: memoryview, arrival_ns: int) -> None:
+    def _encrypted(self, packets: Sequence[tuple[memoryview, int]]) -> None:
         if not self._ready:
-            self._early.append((bytearray(data), arrival_ns))
+            self._early.extend((bytearray(data), arrival_ns) for data, arrival_ns in packets)
             return
-        if len(data) < 12:
-            return
-        control = is_rtcp(data)
-        try:
-            session = self._dtls._rx_srtp
-            plain: bytes = session.unprotect_rtcp(bytes(data)) if control else unprotect(session, data)
-        except (pylibsrtp.Error, ValueError):
-            self.undecipherable += 1
-            return
-        self._on_packet(plain, arrival_ns, control)
+        session = self._dtls._rx_srtp
+        media = []
+        for packet in packets:
+            data, arrival_ns = packet
+            if len(data) < 12:
+                continue
+            if not is_rtcp(data):
+                media.append(packet)
+                continue
+            try:
+                plain: bytes = session.unprotect_rtcp(bytes(data))
+            except (pylibsrtp.Error, ValueError):
+                self.undecipherable += 1
+                continue
+            self._on_rtcp(plain, arrival_ns)
+        found = unprotect(session, media)
+        self.undecipherable += len(media) - len(found)
+        self._on_rtp(found)
 
 
 def _candidates(offer: Offer) -> list[RTCIceCandidate]:

@@ -7,7 +7,7 @@ tick drains each socket, and only STUN and DTLS reach aioice; media never does.
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aioice.ice import StunProtocol
@@ -24,8 +24,8 @@ BATCH = CALLS * ROOM
 _AHEAD_NS = 5_000_000
 """a drain takes this long at most: packets may come while it runs"""
 
-MediaHandler = Callable[[memoryview, int], None]
-"""Called with an encrypted RTP or RTCP packet, which is its own to write into until it returns, and its arrival, monotonic ns."""
+MediaHandler = Callable[[Sequence[tuple[memoryview, int]]], None]
+"""Called with encrypted RTP and RTCP packets, which are its own to write into until it returns, and their arrivals, monotonic ns."""
 
 
 def arrival_ns(stamp_ns: int, offset_ns: int, earliest_ns: int, now_ns: int) -> int:
@@ -104,19 +104,26 @@ class UdpPath(asyncio.DatagramTransport):
             return
         now = clock.monotonic_ns()
         offset = now - clock.utc_ns()
+        earliest, latest = self._emptied_ns, now + _AHEAD_NS
         for _ in range(CALLS):
             try:
                 received = self._datagrams.receive(self._socket)
             except OSError as error:
                 self._protocol.error_received(error)  # an ICMP answer to something that we sent
                 continue
+            media = []
             for number, (data, stamp) in enumerate(received):
                 # RFC 7983: 0-3 STUN, 20-63 DTLS, 128-191 RTP and RTCP.
                 first = data[0] if data else -1
                 if 128 <= first <= 191:
-                    self._on_media(data, arrival_ns(stamp, offset, self._emptied_ns, now))
+                    arrival = stamp + offset
+                    if not earliest <= arrival <= latest:
+                        arrival = arrival_ns(stamp, offset, earliest, now)
+                    media.append((data, arrival))
                 elif 0 <= first <= 3 or 20 <= first <= 63:
                     self._protocol.datagram_received(bytes(data), self._datagrams.sender(number))
+            if media:
+                self._on_media(media)
             if self._closed:
                 return
             if len(received) < ROOM:

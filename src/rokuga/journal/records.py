@@ -12,6 +12,7 @@ bits of a frame's type are its orientation; in all other records they are 0.
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 from zlib import crc32
@@ -204,6 +205,9 @@ class End:
     cause: str
 
 
+FrameFields = tuple[int, int, int, bool, bytes, int, bool]
+"""What a Frame says, but for its track: RTP time, first and last arrival, whether it is a keyframe, data, orientation, whether switched."""
+_FRAME, _FRAME_HEAD_BYTES = Frame.type, FRAME_HEAD.size
 Record = TrackOpened | TrackClosed | Frame | Loss | RoomEvent | Params | KeyframeAsked | Tick | End
 _JSON_RECORDS: dict[int, type[Any]] = {r.type: r for r in (TrackOpened, TrackClosed, Loss, RoomEvent, Params, KeyframeAsked, Tick, End)}
 
@@ -211,18 +215,28 @@ _JSON_RECORDS: dict[int, type[Any]] = {r.type: r for r in (TrackOpened, TrackClo
 def encode(record: Record, monotonic_ns: int) -> bytes:
     """The record as bytes, head and body."""
     if isinstance(record, Frame):
-        flags = (FLAG_KEYFRAME if record.keyframe else 0) | (FLAG_SWITCHED if record.switched else 0) | record.track >> 16 << TRACK_SHIFT
-        times = record.rtp_time, record.first_arrival_ns, record.last_arrival_ns
-        checked = _CHECKED_FRAME.pack(
-            Frame.type | record.orientation << ORIENTATION_SHIFT, flags, record.track & 0xFFFF, monotonic_ns, *times
-        )
-        rest, length = record.data, FRAME_HEAD.size + len(record.data)
-    else:
-        fields = asdict(record)
-        track = fields.pop("track", 0)
-        rest = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
-        checked, length = _CHECKED.pack(record.type, track >> 16 << TRACK_SHIFT, track & 0xFFFF, monotonic_ns), len(rest)
-    return _BEGIN.pack(length, crc32(rest, crc32(checked))) + checked + rest
+        f = record
+        one = f.rtp_time, f.first_arrival_ns, f.last_arrival_ns, f.keyframe, f.data, f.orientation, f.switched
+        return encode_frames(f.track, [one], monotonic_ns)
+    fields = asdict(record)
+    track = fields.pop("track", 0)
+    rest = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    checked = _CHECKED.pack(record.type, track >> 16 << TRACK_SHIFT, track & 0xFFFF, monotonic_ns)
+    return _BEGIN.pack(len(rest), crc32(rest, crc32(checked))) + checked + rest
+
+
+def encode_frames(track: int, frames: Iterable[FrameFields], monotonic_ns: int) -> bytes:
+    """Frames of a track as bytes, without a Frame being made of each: there are many."""
+    upper, lower = track >> 16 << TRACK_SHIFT, track & 0xFFFF
+    parts: list[bytes] = []
+    for rtp_time, first_arrival_ns, last_arrival_ns, keyframe, data, orientation, switched in frames:
+        flags = upper | FLAG_KEYFRAME if keyframe else upper
+        if switched:
+            flags |= FLAG_SWITCHED
+        kind = _FRAME | orientation << ORIENTATION_SHIFT
+        checked = _CHECKED_FRAME.pack(kind, flags, lower, monotonic_ns, rtp_time, first_arrival_ns, last_arrival_ns)
+        parts += _BEGIN.pack(_FRAME_HEAD_BYTES + len(data), crc32(data, crc32(checked))), checked, data
+    return b"".join(parts)
 
 
 def decode(kind: int, flags: int, track: int, body: bytes) -> Record | None:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 from rokuga import clock
 from rokuga.headroom import check_headroom
 from rokuga.journal.reader import files, last_header, last_track
-from rokuga.journal.records import FileHeader, Frame, Loss, Record, Tick, encode
+from rokuga.journal.records import FileHeader, Frame, FrameFields, Loss, Record, Tick, encode, encode_frames
 
 SYNC_SECONDS = 1.0
 """What was appended is written and on the disk at the latest this long after: a power cut loses no more."""
@@ -94,6 +95,16 @@ class JournalWriter:
         if len(self._buffer) >= BUFFER_BYTES and self._failed is None:
             self.flush()
         return now
+
+    def append_frames(self, track: int, frames: Sequence[FrameFields], now_ns: int) -> None:
+        """As ``append`` of a Frame each, and faster."""
+        if len(self._buffer) >= BUFFER_BYTES:
+            for rtp_time, first, last, keyframe, data, orientation, switched in frames:
+                self.append(Frame(track, rtp_time, first, last, keyframe, data, switched, orientation), now_ns)
+            return
+        self._buffer += encode_frames(track, frames, now_ns)
+        if len(self._buffer) >= BUFFER_BYTES and self._failed is None:
+            self.flush()
 
     def flush(self, last: bool = False) -> None:
         """Hand the buffer to the operating system; at file limits go on in a new file. ``last``: also into a full disk's headroom."""
