@@ -15,6 +15,8 @@ from rokuga.errors import RoomError
 from rokuga.render.mix.layout import Cell
 from rokuga.room.protocol import Layer, Stream, Subscription
 
+NOTHING_ASKED = Layer()
+
 
 class Attempt:
     """One subscription with its transport, from its first offer to its end."""
@@ -56,23 +58,33 @@ class Attempt:
             for helper in helpers:
                 helper.cancel()
 
-    def tick(self) -> None:
+    def receive(self) -> None:
+        """Take in what has come."""
         if self._failed.done():
             return
         try:
             self._transport.drain()
-            if not self._connected:
-                return
+        except Exception as error:  # noqa: BLE001 ends this attempt, with a trace in the log
+            self._failed.set_exception(error)
+
+    def tick(self) -> bool:
+        """Journal what is in order, send what is due; whether packets wait for one that is missing."""
+        repairing = False
+        if not self._connected or self._failed.done():
+            return repairing
+        try:
             now, utc = clock.monotonic_ns(), clock.utc_ns()
-            for track in list(self.tracks.values()):
+            for mid, track in self.tracks.items():
                 for datagram in track.tick(now, utc):
                     self._transport.send_rtcp(datagram)
+                repairing |= track.repairing
                 wanted = track.wanted
-                if wanted is not None and wanted != self._asked.get(track.media.mid, Layer()):
-                    self._asked[track.media.mid] = wanted
+                if wanted is not None and wanted != self._asked.get(mid, NOTHING_ASKED):
+                    self._asked[mid] = wanted
                     self._wanted.set()
         except Exception as error:  # noqa: BLE001 ends this attempt, with a trace in the log
             self._failed.set_exception(error)
+        return repairing
 
     def want(self, stream: Stream, cause: str) -> None:
         """Close the tracks that ``stream`` has no more, and renegotiate for the others."""
@@ -92,7 +104,8 @@ class Attempt:
 
     def end_tracks(self, cause: str) -> None:
         """The last packets that are in the socket belong to the tracks, too."""
-        if self._connected and not self._failed.done():
+        if self._connected:
+            self.receive()
             self.tick()
         for mid in list(self.tracks):
             self._end_track(mid, cause)

@@ -19,7 +19,7 @@ NOT_YET = 428
 
 
 class Receiver:
-    """Owns one stream from being wanted to being not. ``start``, then ``tick`` again and again, ``update``, ``end``.
+    """Owns one stream from being wanted to being not. ``start``, then ``receive`` and ``tick`` again and again, ``update``, ``end``.
 
     Whatever fails in it is logged, ends its tracks with the cause link-lost, and is tried again; nothing reaches other streams.
     """
@@ -45,10 +45,14 @@ class Receiver:
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"receiver {self._stream.user_id}/{self._stream.media_id}")
 
-    def tick(self) -> None:
-        """Take in what has come, journal what is in order, send what is due."""
+    def receive(self) -> None:
+        """Take in what has come."""
         if self._attempt is not None:
-            self._attempt.tick()
+            self._attempt.receive()
+
+    def tick(self) -> bool:
+        """Journal what is in order, send what is due; whether packets wait for one that is missing."""
+        return self._attempt is not None and self._attempt.tick()
 
     def update(self, stream: Stream, cause: str) -> None:
         """The stream has other tracks now; those that are gone are closed with ``cause``."""
