@@ -39,6 +39,39 @@ def test_packets_in_order_come_out_at_once() -> None:
     assert buffer.counters.received == 5
 
 
+def test_what_comes_in_order_is_counted_and_a_stray_packet_before_it_is_forgotten() -> None:
+    buffer = ReceiveBuffer()
+    buffer.push(rtp(0), 0)
+    assert numbers(buffer.poll(0)) == [0]
+    buffer.push_all([(rtp(20000), 1), (rtp(1), 2), (rtp(2, payload=b""), 3), (rtp(20001), 4), (rtp(3), 5)])
+    assert numbers(buffer.poll(5)) == [1, 3]
+    assert (buffer.counters.received, buffer.counters.bytes, buffer.counters.empty, buffer.counters.restarts) == (4, 3, 1, 0)
+    assert (buffer.highest, buffer.expected, buffer.last_arrival_ns) == (3, 4, 5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([1, 1, 1, 1, 1, 1, 2, 3, 0, -1, 5000]), max_size=20), max_size=10), st.integers(65500, 65540))
+def test_packets_that_are_taken_in_together_come_out_as_one_by_one(ticks: list[list[int]], number: int) -> None:
+    """``ticks``: how far each packet's number is from that of the one before; every seventh packet is empty."""
+    together, single = ReceiveBuffer(), ReceiveBuffer()
+    came = 0
+    for tick, steps in enumerate(ticks):
+        now = (tick + 1) * 400 * MS
+        packets = []
+        for step in steps:
+            number += step
+            came += 1
+            packets.append((rtp(number, payload=None if number % 7 else b""), now - 300 * MS + came))
+        together.push_all(packets)
+        for packet, arrival_ns in packets:
+            single.push(packet, arrival_ns)
+        assert together.poll(now) == single.poll(now)
+        assert together.nacks(now) == single.nacks(now)
+        for what in ("counters", "highest", "expected", "last_arrival_ns", "held"):
+            assert getattr(together, what) == getattr(single, what)
+    assert together.flush() == single.flush()
+
+
 def test_sequence_and_timestamp_are_unwrapped() -> None:
     buffer = ReceiveBuffer()
     start = 3 * 65536 - 10

@@ -204,6 +204,44 @@ async def test_a_disk_that_stays_full_costs_frames_by_name_and_bounded_memory(tm
     assert {r.cause for r in lost} == {"disk-full"}
 
 
+@pytest.mark.parametrize("full", [False, True])
+async def test_frames_appended_together_are_those_appended_one_by_one(full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a disk that refuses, where what is pending is bounded."""
+    monkeypatch.setattr(writer_module, "BUFFER_BYTES", 500)
+    monkeypatch.setattr(writer_module, "PENDING_BYTES", 1_000)
+    tracks = 1, 70_000
+    frames = [
+        [(n * 3000, n, n + number, n % 2 == 0, bytes((n,)) * 40 * n, n % 8, n % 3 == 0) for n in range(number, number + 4)]
+        for number in range(0, 12, 4)
+    ]
+    pending = []
+    for name in ("together", "single"):
+        writer = JournalWriter(tmp_path / name, "task", 0)
+        good, refusing = writer._fd, os.open("/dev/full", os.O_WRONLY)
+        if full:
+            writer._fd = refusing
+        for track in tracks:
+            for some in frames:
+                if name == "together":
+                    writer.append_frames(track, some, 7)
+                    continue
+                for rtp_time, first, last, keyframe, data, orientation, switched in some:
+                    writer.append(Frame(track, rtp_time, first, last, keyframe, data, switched, orientation), 7)
+        pending.append(len(writer._buffer))
+        writer._fd = good
+        os.close(refusing)
+        writer.close()
+    together, single = (entries(tmp_path / name)[0] for name in ("together", "single"))
+    if full:
+        # A batch that begins within the bound is kept whole.
+        assert max(pending) < 5_000
+        assert [r.rtp_time for r in together if isinstance(r, Frame | Loss)] == [r.rtp_time for r in single if isinstance(r, Frame | Loss)]
+        assert any(isinstance(r, Loss) for r in together)
+    else:
+        assert together == single
+        assert len(together) == 24
+
+
 async def test_a_disk_that_is_full_for_days_costs_no_more_memory_than_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "PENDING_BYTES", 10_000)
     monkeypatch.setattr(writer_module, "LOSSES_BYTES", 5_000)
