@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rokuga.folders import Generation
-from rokuga.journal.reader import Entry, JournalReader, Position
+from rokuga.journal.reader import Entry, JournalReader, Position, Run
 from rokuga.render import main as render
 from rokuga.render.fold import Fold
 from rokuga.render.mix.canvas import Canvas, views
@@ -70,10 +70,10 @@ class Killer:
             self.payload = min(self.payload or position, position)
             return payload(reader, position, size)
 
-        def killing_feed(fold: Fold, entry: Entry) -> list[Plan]:
+        def killing_feed(fold: Fold, entry: Entry | Run) -> list[Plan]:
             if self.start is None:
                 self.start = entry.position
-            if self.moment is not None and entry.position >= self.moment:
+            if self.moment is not None and entry.after > self.moment:
                 if self.kind == "record":
                     self.die()
                 self.armed = True

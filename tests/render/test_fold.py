@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rokuga.errors import JournalError
-from rokuga.journal.reader import Entry, Position
+from rokuga.journal.reader import Arrived, Entry, Position, Run
 from rokuga.journal.records import End, FileHeader, Frame, Params, Record, Tick, TrackClosed, TrackOpened
 from rokuga.render.audio import opus_samples
 from rokuga.render.fold import Fold
@@ -55,16 +55,17 @@ class Room:
                 self.add(at, Frame(track, round((rtp + number / 50) * 48_000), arrival, arrival, False, OPUS))
         return self
 
-    def entries(self, end: float) -> list[Entry]:
+    def entries(self, end: float) -> list[Entry | Run]:
         self.records += [(second, Tick()) for second in range(1, int(end) + 1)]
         self.records.sort(key=lambda r: r[0])
-        made: list[Entry] = []
+        made: list[Entry | Run] = []
         for number, (at, record) in enumerate(self.records, 1):
-            size = len(record.data) if isinstance(record, Frame) else 0
-            position = Position(1, number)
+            position, after, now = Position(1, number), Position(1, number + 1), EPOCH + round(at * SECOND)
             if isinstance(record, Frame):
                 self.data[position] = record.data
-            made.append(Entry(position, Position(1, number + 1), EPOCH + round(at * SECOND), record, size))
+                made.append(Run(position, after, now, [arrived(position, record)]))
+            else:
+                made.append(Entry(position, after, now, record))
         return made
 
     def peek(self, position: Position, size: int) -> bytes:
@@ -74,6 +75,13 @@ class Room:
         """Each plan with the time (seconds) of the record that completed it."""
         fold = Fold(HEADER, self.peek)
         return [((e.monotonic_ns - EPOCH) / SECOND, plan) for e in self.entries(end) for plan in fold.feed(e)]
+
+
+def arrived(position: Position, frame: Frame) -> Arrived:
+    head, size = frame.data[:2], len(frame.data)
+    return Arrived(
+        position, frame.track, size, head, frame.rtp_time, frame.first_arrival_ns, frame.keyframe, frame.switched, frame.orientation
+    )
 
 
 def opened(track: int, kind: str, user_id: str = "alice", codec: str = "") -> TrackOpened:
@@ -248,8 +256,9 @@ def test_users_who_left_long_ago_are_in_no_state_and_go_on_where_they_stopped() 
         plans = fold.feed(entry)
         made += [(plan.head.key, plan) for plan in plans]
         past.update((plan.head.key, Past.of(plan)) for plan in plans)
-        lines.append(len(fold.state(entry.after)["lines"]) if isinstance(entry.record, Tick) else 0)
-        if entry.record == Tick() and entry.monotonic_ns - EPOCH in (305 * SECOND, 318 * SECOND):
+        ticks = isinstance(entry, Entry) and isinstance(entry.record, Tick)
+        lines.append(len(fold.state(entry.after)["lines"]) if ticks else 0)
+        if ticks and entry.monotonic_ns - EPOCH in (305 * SECOND, 318 * SECOND):
             resumed.append(Fold(HEADER, room.peek, json.loads(json.dumps(fold.state(entry.after))), dict(past)))
             assert resumed[-1].made == len(made)
     assert max(lines) <= (60 + 2 + 4) / 2 + 1

@@ -25,6 +25,8 @@ HEAD = struct.Struct("<IIBBHq")
 """length of body, CRC-32, type, flags, track, monotonic ns"""
 FRAME_HEAD = struct.Struct("<qqq")
 """unwrapped RTP time, first arrival ns, last arrival ns; the payload follows"""
+FRAME_RECORD = struct.Struct("<IIBBHqqqq")
+"""HEAD and FRAME_HEAD in one"""
 _BEGIN = struct.Struct("<II")
 _CHECKED = struct.Struct("<BBHq")
 _CHECKED_FRAME = struct.Struct("<BBHqqqq")

@@ -6,8 +6,9 @@ A run is sound whose RTP times can be compared, with holes of at most a second. 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rokuga.journal.reader import Arrived
 from rokuga.render.clock import Settled
-from rokuga.render.line import Arrived, Line, Track
+from rokuga.render.line import Line, Track
 from rokuga.render.plan import AudioPlan, Head, Plan, Ref, Timeline
 
 RATE = 48_000

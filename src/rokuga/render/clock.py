@@ -47,6 +47,7 @@ class TrackClock:
         self._behind: int | None = None
         self._offset: int | None = state.get("offset")
         self._room: int | None = state.get("room")
+        # RTP ns and arrival of the last frame that was settled.
         self._last: tuple[int, int] | None = tuple(state["last"]) if state.get("last") else None
         # Frames seen but not settled: (span, rtp ns, arrival, switched). A span ends where the RTP clock may have been replaced.
         self._pending: deque[tuple[int, int, int, bool]] = deque()
@@ -54,7 +55,8 @@ class TrackClock:
         self._minima: deque[tuple[int, int, int]] = deque()
         self._span = self._settled_span = 0
         self._seen = self._settled = 0
-        self._previous = self._last
+        # Transit and arrival of the last frame that was seen.
+        self._previous = (self._last[1] - self._last[0], self._last[1]) if self._last else None
 
     def state(self) -> dict[str, Any]:
         """Plain JSON, a dozen numbers."""
@@ -68,47 +70,51 @@ class TrackClock:
     def see(self, rtp_time: int, arrival_ns: int, switched: bool = False) -> None:
         """A frame has been read from the journal. ``switched``: it is the first of another simulcast layer."""
         rtp_ns = rtp_time * 1_000_000_000 // self._rate
-        if self._previous is not None:
-            rtp_before, arrival_before = self._previous
-            step = (arrival_ns - rtp_ns) - (arrival_before - rtp_before)
-            if switched or abs(step) > STEP_NS or arrival_ns - arrival_before > PAUSE_NS:
-                self._span += 1
-        self._previous = (rtp_ns, arrival_ns)
         transit = arrival_ns - rtp_ns
-        while self._minima and self._minima[-1][0] == self._span and self._minima[-1][2] >= transit:
-            self._minima.pop()
-        self._minima.append((self._span, self._seen, transit))
-        self._pending.append((self._span, rtp_ns, arrival_ns, switched))
+        if self._previous is not None:
+            transit_before, arrival_before = self._previous
+            if switched or not -STEP_NS <= transit - transit_before <= STEP_NS or arrival_ns - arrival_before > PAUSE_NS:
+                self._span += 1
+        self._previous = (transit, arrival_ns)
+        span, minima = self._span, self._minima
+        while minima and minima[-1][2] >= transit and minima[-1][0] == span:
+            minima.pop()
+        minima.append((span, self._seen, transit))
+        self._pending.append((span, rtp_ns, arrival_ns, switched))
         self._seen += 1
 
     def settle(self) -> Settled:
         """The room time of the oldest frame that was seen and is not settled."""
         span, rtp_ns, arrival_ns, switched = self._pending.popleft()
-        ahead = self._minima[0][2]
+        _, number, ahead = self._minima[0]
+        offset = self._offset
         restarted = False
-        if self._offset is None:
-            self._offset = ahead
-        elif span != self._settled_span and (switched or not self._comes_back(self._offset)):
-            self._offset = ahead
+        if offset is None:
+            offset = ahead
+        elif span != self._settled_span and (switched or not self._comes_back(offset)):
+            offset = ahead
             self._buckets.clear()
             self._behind = None
             restarted = not switched
         elif self._last is not None:
-            off = min(ahead, self._least_behind(arrival_ns, ahead)) - self._offset
+            behind = self._least_behind(arrival_ns, ahead)
+            off = (ahead if ahead < behind else behind) - offset
             if off:
                 limit = int(max(0, rtp_ns - self._last[0]) * SLEW)
-                self._offset += max(-limit, min(limit, off))
+                offset += max(-limit, min(limit, off))
+        self._offset = offset
         self._settled_span = span
         self._remember(arrival_ns, arrival_ns - rtp_ns)
-        if self._minima[0][1] == self._settled:
+        if number == self._settled:
             self._minima.popleft()
         self._settled += 1
         self._last = (rtp_ns, arrival_ns)
-        room = rtp_ns + self._offset
+        room = rtp_ns + offset
         if self._room is not None and room < self._room:
             room = self._room
         self._room = room
-        return Settled(room, self._offset, restarted)
+        # As Settled(...) does it, without the Python function in between.
+        return tuple.__new__(Settled, (room, offset, restarted))
 
     def _comes_back(self, offset: int) -> bool:
         """Whether the old clock goes on: at once, or after a stall, as far as anything that was seen tells.

@@ -8,7 +8,7 @@ from typing import Any
 from rokuga.errors import JournalError
 from rokuga.folders import Generation
 from rokuga.hls import playlist
-from rokuga.journal.reader import Damage, Entry, JournalReader, files, last_header
+from rokuga.journal.reader import Damage, Entry, JournalReader, Run, files, last_header
 from rokuga.journal.records import Params
 from rokuga.render.fold import Fold
 from rokuga.render.output import SpoolWriter
@@ -35,7 +35,7 @@ def compose(journal: Path, changes: dict[str, Any], out: Path) -> list[Path]:
     with JournalReader(journal) as frames, JournalReader(journal) as reader:
         writer = SpoolWriter(target, header, lambda ref: frames.payload(ref.position, ref.size), images=journal.parent / "images")
         fold = Fold(header, frames.payload)
-        for entry in _changed(reader.read(), changes):
+        for entry in _changed(reader.runs(), changes):
             for plan in fold.feed(entry):
                 assert fold.settings is not None
                 writer.write(plan, fold.settings)
@@ -44,11 +44,11 @@ def compose(journal: Path, changes: dict[str, Any], out: Path) -> list[Path]:
     return list(_indexes(target))
 
 
-def _changed(entries: Iterable[Entry | Damage], changes: dict[str, Any]) -> Iterator[Entry]:
+def _changed(entries: Iterable[Entry | Run | Damage], changes: dict[str, Any]) -> Iterator[Entry | Run]:
     for entry in entries:
         if isinstance(entry, Damage):
             continue
-        if isinstance(entry.record, Params):
+        if isinstance(entry, Entry) and isinstance(entry.record, Params):
             entry = entry._replace(record=replace(entry.record, params={**entry.record.params, **changes}))
         yield entry
 

@@ -6,12 +6,12 @@ import structlog
 
 from rokuga.errors import JournalError
 from rokuga.hls.naming import MIX
-from rokuga.journal.reader import START, Entry, Position
-from rokuga.journal.records import End, FileHeader, Frame, Params, Record, RoomEvent, Tick, TrackClosed, TrackOpened
+from rokuga.journal.reader import START, Entry, Position, Run
+from rokuga.journal.records import End, FileHeader, Params, Record, RoomEvent, Tick, TrackClosed, TrackOpened
 from rokuga.render import audio, look
 from rokuga.render.audio import AudioLine
 from rokuga.render.checkpoint import VERSION
-from rokuga.render.line import Arrived, Line, Noted, Peek
+from rokuga.render.line import Line, Noted, Peek
 from rokuga.render.merged import MergedLine
 from rokuga.render.plan import HEAD_START_90K, LineKey, Past, Plan, Settings, Timeline
 from rokuga.render.video import VideoLine
@@ -21,7 +21,7 @@ KNOWN = {"video": look.CODECS, "audio": audio.CODECS}
 
 
 class Fold:
-    """Give it every entry in order; it answers with the segments that are thereby complete.
+    """Give it every entry of `JournalReader.runs` in order; it answers with the segments that are thereby complete.
 
     Frames are only collected: lines decide at each tick, and when a track begins or ends.
     ``state`` after an entry and its segments is plain JSON; a new Fold made of it goes on from ``start``, and records that a line has
@@ -42,6 +42,8 @@ class Fold:
         """of each line that ever was, its last segment"""
         self._after = START
         """lines begin from here on: those before are in the state or past"""
+        self._joined = START
+        """from here on every record is the business of all lines that were in the state"""
         self.made = 0
         """segments so far, of all lines"""
         self.settings: Settings | None = None
@@ -50,20 +52,25 @@ class Fold:
         if state is not None:
             self._restore(state)
 
-    def feed(self, entry: Entry) -> list[Plan]:
+    def feed(self, entry: Entry | Run) -> list[Plan]:
         """Segments that this entry completes. Raises JournalError if a track comes before any parameters."""
-        record = entry.record
         self._now = max(self._now, entry.monotonic_ns)
-        if isinstance(record, Frame):
-            line = self._tracks.get(record.track)
-            if line is not None and entry.position >= line.start:
-                line.arrived(Arrived.of(entry.position, entry.payload_bytes, record))
+        if isinstance(entry, Run):
+            self._arrived(entry)
             return []
-        plans = self._happened(entry, record)
+        plans = self._happened(entry, entry.record)
         for plan in plans:
             self._past[plan.head.key] = Past.of(plan)
             self.made += 1
         return plans
+
+    def _arrived(self, run: Run) -> None:
+        tracks = self._tracks
+        joined = run.position >= self._joined
+        for frame in run.frames:
+            line = tracks.get(frame.track)
+            if line is not None and (joined or frame.position >= line.start):
+                line.arrived(frame)
 
     def _happened(self, entry: Entry, record: Record) -> list[Plan]:
         """A record that is no frame."""
@@ -122,6 +129,7 @@ class Fold:
             key = LineKey(*saved["key"])
             position = Position(*saved["position"])
             line = self._lines[key] = self._made(key, position, saved["state"])
+            self._joined = max(self._joined, position)
             self._tracks.update(dict.fromkeys(line.track_numbers, line))
         self.start = Position(*state["start"])
 

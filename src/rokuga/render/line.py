@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from rokuga.journal.reader import Position
-from rokuga.journal.records import Frame, Kind, Record
+from rokuga.journal.reader import Arrived, Position
+from rokuga.journal.records import Kind, Record
 from rokuga.render.clock import AHEAD_NS, Settled, TrackClock
 from rokuga.render.plan import Head, LineKey, Plan, Ref, Settings, Timeline
 
@@ -43,27 +43,6 @@ class Track:
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Track":
         return Track(data["number"], data["kind"], data["codec"], data["rate"], TrackClock(data["rate"], data["clock"]))
-
-
-class Arrived(NamedTuple):
-    """A frame as the journal has it, without most of its bytes."""
-
-    position: Position
-    track: int
-    size: int
-    head: bytes
-    """its first bytes, at least two if it has so many"""
-    rtp_time: int
-    arrival_ns: int
-    keyframe: bool
-    switched: bool = False
-    orientation: int = 0
-
-    @staticmethod
-    def of(position: Position, size: int, f: Frame) -> "Arrived":
-        # As Arrived(...) does it, without the Python function in between.
-        parts = (position, f.track, size, f.data, f.rtp_time, f.first_arrival_ns, f.keyframe, f.switched, f.orientation)
-        return tuple.__new__(Arrived, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +146,17 @@ class Line(ABC):
             item = queue[0]
             if isinstance(item, Arrived):
                 # Not before those in front of it, which may have come later: a resumed line must not settle it any sooner.
-                latest = max(item.arrival_ns, self._last_arrival)
+                latest = item.arrival_ns
+                if latest < self._last_arrival:
+                    latest = self._last_arrival
                 if latest + AHEAD_NS > now_ns and not self._hurries():
                     break
                 queue.popleft()
                 track = self._tracks[item.track]
-                settled = track.clock.settle()
                 self._last_arrival = latest
-                yield from self._frame(track, item, settled)
+                plans = self._frame(track, item, track.clock.settle())
+                if plans:
+                    yield from plans
             elif isinstance(item, Noted):
                 queue.popleft()
                 yield from self._noted(item)
@@ -250,7 +232,7 @@ class Line(ABC):
         return min(FIRST_CUT_SECONDS, wanted) if (self._part, self._index) == (0, 0) else wanted
 
     @abstractmethod
-    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]: ...
+    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterable[Plan]: ...
 
     @abstractmethod
     def _end(self) -> Iterator[Plan]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from rokuga.journal.reader import Arrived
 from rokuga.render import h264
-from rokuga.render.line import Arrived, Peek
+from rokuga.render.line import Peek
 
 PEEK_BYTES = 4096
 SMALL_BYTES = 512

@@ -10,7 +10,7 @@ import structlog
 
 from rokuga.errors import JournalError
 from rokuga.folders import Generation
-from rokuga.journal.reader import Damage, Entry, JournalReader, Position, last_header
+from rokuga.journal.reader import Damage, Entry, JournalReader, Position, Run, last_header
 from rokuga.journal.records import FileHeader
 from rokuga.render.checkpoint import VERSION, read_checkpoint, write_checkpoint
 from rokuga.render.fold import Fold
@@ -23,8 +23,8 @@ RETRY_SECONDS = 1.0
 """A full or failing disk is tried again this often, for ever: render falls behind and catches up, it never drops."""
 QUIET_NS = 30_000_000_000
 """A resume point is also written when there was no segment for this long (journal time)."""
-BREATH = 1000
-"""Records between two turns of the event loop while catching up."""
+BREATH = 5
+"""Between two turns of the event loop while catching up: so many chunks of the journal, at least."""
 GARBAGE = 20_000
 """New objects between two searches for cycles. Frames wait in their thousands and form none; Python's 700 means to look at them, and at
 all that stays, again and again: half a per cent of a core in a mix of 25."""
@@ -70,8 +70,8 @@ class _Render:
 
     async def _read_on(self, fold: Fold, reader: JournalReader) -> bool:
         """Everything that is there now; True when that was the end."""
-        last: Entry | None = None
-        for number, item in enumerate(reader.read(), 1):
+        last: Entry | Run | None = None
+        for number, item in enumerate(reader.runs(), 1):
             if isinstance(item, Damage):
                 self._log.error("journal is damaged", file=item.position.file, offset=item.position.offset, reason=item.reason)
                 continue

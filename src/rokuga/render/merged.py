@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from rokuga.journal.reader import Arrived
 from rokuga.render.audio import BLOCK_90K, GAP_SAMPLES, POST_BLOCKS, RATE, Sound
 from rokuga.render.clock import AHEAD_NS, Settled
-from rokuga.render.line import Arrived, Line, Track
+from rokuga.render.line import Line, Track
 from rokuga.render.look import Look
 from rokuga.render.plan import Fill, MergedPlan, Plan, Ref, VideoPlan
 from rokuga.render.video import EARLY_SECONDS, GUESSED_FRAME_90K, LONGEST_90K, TOGETHER_90K
@@ -105,12 +106,12 @@ class MergedLine(Line):
     def _refs(self) -> Iterable[Ref]:
         return (*self._sound.packets, *(shot.ref for shot in (*self._chain, *self._shots)))
 
-    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
+    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterable[Plan]:
         if track.kind == "audio":
             self._hear(track, item, settled)
         else:
             self._see(track, item, settled)
-        return iter(())
+        return ()
 
     def _hear(self, track: Track, item: Arrived, settled: Settled) -> None:
         sound = self._sound

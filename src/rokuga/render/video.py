@@ -6,8 +6,9 @@ H.264 access units are passed on as they are; those of other codecs are transcod
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rokuga.journal.reader import Arrived
 from rokuga.render.clock import Settled
-from rokuga.render.line import Arrived, Line, Track
+from rokuga.render.line import Line, Track
 from rokuga.render.look import Look
 from rokuga.render.plan import Plan, Ref, VideoPlan
 

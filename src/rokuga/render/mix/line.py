@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Any
 
+from rokuga.journal.reader import Arrived
 from rokuga.journal.records import End, Params, RoomEvent, Tick, TrackClosed, TrackOpened
 from rokuga.render.audio import BLOCK, RATE, packet_samples
 from rokuga.render.clock import AHEAD_NS, Settled
-from rokuga.render.line import Arrived, Line, Noted, Track
+from rokuga.render.line import Line, Noted, Track
 from rokuga.render.look import Look as Pictures
 from rokuga.render.mix.audience import Audience
 from rokuga.render.mix.marks import Mark, marks_of
@@ -117,12 +118,12 @@ class MixLine(Line):
         if view != (self._changes[-1][1] if self._changes else self._view):
             self._changes.append((max(pts, self._changes[-1][0] if self._changes else 0), view))
 
-    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
+    def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterable[Plan]:
         if track.kind == "audio":
             self._hear(track, item, settled)
         else:
             self._see(track, item, settled)
-        return iter(())
+        return ()
 
     def _hear(self, track: Track, item: Arrived, settled: Settled) -> None:
         samples = packet_samples(track, item)
@@ -131,8 +132,9 @@ class MixLine(Line):
         # Half a packet earlier: see the clock.
         pts = self._timeline.pts(settled.room_ns - samples * 500_000_000 // RATE)
         self._media(pts, samples * 90_000 // RATE)
-        ref = Ref(item.position, item.size, 0, samples=samples, codec=track.codec)
-        rtp = item.rtp_time * RATE // track.rate
+        # As Ref(...) does it, without the Python function in between.
+        ref = tuple.__new__(Ref, (item.position, item.size, 0, samples, 0, False, track.codec, 0))
+        rtp = item.rtp_time if track.rate == RATE else item.rtp_time * RATE // track.rate
         voice = self._voices.get(track.number)
         if voice is None:
             voice = self._voices[track.number] = VoiceTrack()
@@ -159,7 +161,8 @@ class MixLine(Line):
                 if at <= pts:
                     self._view = view
             self._changes = [(at, view) for at, view in self._changes if at > pts]
-        self._until = max(self._until, pts + length)
+        if self._until < pts + length:
+            self._until = pts + length
 
     def _end(self) -> Iterator[Plan]:
         return iter(())  # tracks come and go

@@ -41,8 +41,10 @@ class VoiceTrack:
                 return
             at, stretch = max(wanted, self.end), 0
         else:
-            most = ref.samples // MOST_STRETCH
-            at, stretch = self.end + hole, max(-most, min(most, int(error / EASE)))
+            at, stretch = self.end + hole, int(error / EASE)
+            if stretch:
+                most = ref.samples // MOST_STRETCH
+                stretch = max(-most, min(most, stretch))
         length = ref.samples + stretch
         self.voices.append(Voice(ref, at, length))
         self.end, self.rtp = at + length, rtp + ref.samples
