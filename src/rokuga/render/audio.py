@@ -41,10 +41,11 @@ def opus_samples(packet: bytes) -> int:
     if not packet:
         return 0
     code = packet[0] & 3
-    if code == 3 and len(packet) < 2:
+    if code != 3:
+        return FRAME_SAMPLES[packet[0] >> 3] * (2 if code else 1)
+    if len(packet) < 2:
         return 0
-    frames = (1, 2, 2, packet[1] & 0x3F if code == 3 else 0)[code]
-    samples = frames * FRAME_SAMPLES[packet[0] >> 3]
+    samples = (packet[1] & 0x3F) * FRAME_SAMPLES[packet[0] >> 3]
     return samples if samples <= 5760 else 0
 
 
@@ -61,7 +62,7 @@ class Sound:
 
     def __init__(self, timeline: Timeline, state: dict[str, Any]) -> None:
         self._timeline = timeline
-        self.packets = [Ref.from_json(p) for p in state.get("packets", [])]
+        self.packets = [Ref.load(p) for p in state.get("packets", [])]
         self.origin = int(state.get("origin", 0))
         self.first = int(state.get("first", 0))
         """the next AAC frame that is not planned"""
@@ -74,7 +75,7 @@ class Sound:
 
     def save(self) -> dict[str, Any]:
         return {
-            "packets": [p.to_json() for p in self.packets],
+            "packets": [*self.packets],
             "origin": self.origin,
             "first": self.first,
             "covered": self.covered,

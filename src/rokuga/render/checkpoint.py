@@ -13,9 +13,11 @@ from typing import Any
 from rokuga.folders import Generation
 from rokuga.journal.reader import files
 
-VERSION = 3
-"""Of the state. Recordings outlive upgrades and their journals may be trimmed: code that changes the state must be able to go on from the
-version before."""
+VERSION = 4
+"""Of the state."""
+READABLE = (3, VERSION)
+"""Recordings outlive upgrades and their journals may be trimmed: code that changes the state must be able to go on from the version
+before."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

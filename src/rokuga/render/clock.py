@@ -33,6 +33,17 @@ class Settled(NamedTuple):
     restarted: bool
 
 
+class _Seen(NamedTuple):
+    """A frame. ``transit`` is its arrival minus its RTP time."""
+
+    span: int
+    """ends where the RTP clock may have been replaced"""
+    rtp_ns: int
+    arrival_ns: int
+    switched: bool
+    transit: int
+
+
 class TrackClock:
     """The clock of one track. ``see`` each frame in order of arrival in the journal, ``settle`` each in the same order, later.
 
@@ -47,16 +58,15 @@ class TrackClock:
         self._behind: int | None = None
         self._offset: int | None = state.get("offset")
         self._room: int | None = state.get("room")
-        # RTP ns and arrival of the last frame that was settled.
-        self._last: tuple[int, int] | None = tuple(state["last"]) if state.get("last") else None
-        # Frames seen but not settled: (span, rtp ns, arrival, switched). A span ends where the RTP clock may have been replaced.
-        self._pending: deque[tuple[int, int, int, bool]] = deque()
-        # Of those, (span, number, transit) of each that is smaller than all that follow it in its span.
-        self._minima: deque[tuple[int, int, int]] = deque()
+        self._last: _Seen | None = None
+        if state.get("last"):
+            rtp_ns, arrival_ns = state["last"]
+            self._last = _Seen(0, rtp_ns, arrival_ns, False, arrival_ns - rtp_ns)
+        self._previous = self._last
+        # Frames seen but not settled, and of those each whose transit is smaller than all that follow it in its span.
+        self._pending: deque[_Seen] = deque()
+        self._minima: deque[_Seen] = deque()
         self._span = self._settled_span = 0
-        self._seen = self._settled = 0
-        # Transit and arrival of the last frame that was seen.
-        self._previous = (self._last[1] - self._last[0], self._last[1]) if self._last else None
 
     def state(self) -> dict[str, Any]:
         """Plain JSON, a dozen numbers."""
@@ -64,7 +74,7 @@ class TrackClock:
             "buckets": [list(b) for b in self._buckets],
             "offset": self._offset,
             "room": self._room,
-            "last": list(self._last) if self._last else None,
+            "last": [self._last.rtp_ns, self._last.arrival_ns] if self._last else None,
         }
 
     def see(self, rtp_time: int, arrival_ns: int, switched: bool = False) -> None:
@@ -72,48 +82,58 @@ class TrackClock:
         rtp_ns = rtp_time * 1_000_000_000 // self._rate
         transit = arrival_ns - rtp_ns
         if self._previous is not None:
-            transit_before, arrival_before = self._previous
+            _, _, arrival_before, _, transit_before = self._previous
             if switched or not -STEP_NS <= transit - transit_before <= STEP_NS or arrival_ns - arrival_before > PAUSE_NS:
                 self._span += 1
-        self._previous = (transit, arrival_ns)
         span, minima = self._span, self._minima
-        while minima and minima[-1][2] >= transit and minima[-1][0] == span:
+        # As _Seen(...) does it, without the Python function in between.
+        seen = self._previous = tuple.__new__(_Seen, (span, rtp_ns, arrival_ns, switched, transit))
+        while minima and minima[-1].transit >= transit and minima[-1].span == span:
             minima.pop()
-        minima.append((span, self._seen, transit))
-        self._pending.append((span, rtp_ns, arrival_ns, switched))
-        self._seen += 1
+        minima.append(seen)
+        self._pending.append(seen)
 
     def settle(self) -> Settled:
         """The room time of the oldest frame that was seen and is not settled."""
-        span, rtp_ns, arrival_ns, switched = self._pending.popleft()
-        _, number, ahead = self._minima[0]
-        offset = self._offset
+        seen = self._pending.popleft()
+        span, rtp_ns, arrival_ns, switched, transit = seen
+        least = self._minima[0]
+        ahead = least.transit
+        offset, buckets = self._offset, self._buckets
         restarted = False
         if offset is None:
             offset = ahead
         elif span != self._settled_span and (switched or not self._comes_back(offset)):
             offset = ahead
-            self._buckets.clear()
+            buckets.clear()
             self._behind = None
             restarted = not switched
         elif self._last is not None:
-            behind = self._least_behind(arrival_ns, ahead)
+            if buckets and buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS:
+                self._forget(arrival_ns)
+            behind = self._behind
+            if behind is None:
+                behind = self._behind = min([lowest for _, lowest in buckets], default=ahead)
             off = (ahead if ahead < behind else behind) - offset
             if off:
-                limit = int(max(0, rtp_ns - self._last[0]) * SLEW)
+                limit = int(max(0, rtp_ns - self._last.rtp_ns) * SLEW)
                 offset += max(-limit, min(limit, off))
         self._offset = offset
         self._settled_span = span
-        self._remember(arrival_ns, arrival_ns - rtp_ns)
-        if number == self._settled:
+        number = arrival_ns // BUCKET_NS
+        if not buckets or buckets[-1][0] < number:
+            buckets.append([number, transit])
+            self._behind = None
+        elif transit < buckets[-1][1]:
+            buckets[-1][1] = transit
+            self._behind = None
+        if least is seen:
             self._minima.popleft()
-        self._settled += 1
-        self._last = (rtp_ns, arrival_ns)
-        room = rtp_ns + offset
-        if self._room is not None and room < self._room:
-            room = self._room
+        self._last = seen
+        room, before = rtp_ns + offset, self._room
+        if before is not None and room < before:
+            room = before
         self._room = room
-        # As Settled(...) does it, without the Python function in between.
         return tuple.__new__(Settled, (room, offset, restarted))
 
     def _comes_back(self, offset: int) -> bool:
@@ -122,27 +142,15 @@ class TrackClock:
         A sender or network that stalls makes frames late, and may begin new spans several times before it has caught up.
         """
         least: dict[int, int] = {}
-        for span, _, transit in self._minima:
-            least.setdefault(span, transit)
-        late = self._minima[0][2] - offset
+        for seen in self._minima:
+            least.setdefault(seen.span, seen.transit)
+        late = self._minima[0].transit - offset
         if not 0 < late <= AHEAD_NS:
             return abs(late) <= TOLERANCE_NS
         return any(abs(transit - offset) <= TOLERANCE_NS for transit in least.values())
 
-    def _least_behind(self, arrival_ns: int, otherwise: int) -> int:
-        """The least transit within ``BEHIND_NS``; buckets that are older are forgotten."""
+    def _forget(self, arrival_ns: int) -> None:
+        """Buckets older than ``BEHIND_NS`` then."""
         while self._buckets and self._buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS:
             self._buckets.pop(0)
-            self._behind = None
-        if self._behind is None:
-            self._behind = min((transit for _, transit in self._buckets), default=otherwise)
-        return self._behind
-
-    def _remember(self, arrival_ns: int, transit: int) -> None:
-        number = arrival_ns // BUCKET_NS
-        if not self._buckets or self._buckets[-1][0] < number:
-            self._buckets.append([number, transit])
-            self._behind = None
-        elif transit < self._buckets[-1][1]:
-            self._buckets[-1][1] = transit
-            self._behind = None
+        self._behind = None

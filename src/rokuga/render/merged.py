@@ -42,11 +42,11 @@ class Shot:
     turn: bool
 
     def to_json(self) -> list[Any]:
-        return [self.ref.to_json(), [unit.hex() for unit in self.parameter_sets], list(self.size), self.turn]
+        return [self.ref, [unit.hex() for unit in self.parameter_sets], list(self.size), self.turn]
 
     @staticmethod
     def from_json(data: list[Any]) -> "Shot":
-        return Shot(Ref.from_json(data[0]), tuple(bytes.fromhex(unit) for unit in data[1]), (data[2][0], data[2][1]), data[3])
+        return Shot(Ref.load(data[0]), tuple(bytes.fromhex(unit) for unit in data[1]), (data[2][0], data[2][1]), data[3])
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,10 @@ class Timeline:
 
 
 class Ref(NamedTuple):
-    """A frame in the journal and when it is: ``time`` is a PTS (90 kHz) for video, a run's sample time (48 kHz) for audio."""
+    """A frame in the journal and when it is: ``time`` is a PTS (90 kHz) for video, a run's sample time (48 kHz) for audio.
+
+    It is plain JSON as it is: thousands of them are in a mix's resume point.
+    """
 
     position: Position
     size: int
@@ -56,13 +59,11 @@ class Ref(NamedTuple):
     orientation: int = 0
     """video: as in the journal's Frame"""
 
-    def to_json(self) -> list[int | str]:
-        p = self.position
-        return [p.file, p.offset, self.size, self.time, self.samples, self.offset_ns, int(self.keyframe), self.codec, self.orientation]
-
     @staticmethod
-    def from_json(data: list[Any]) -> "Ref":
-        return Ref(Position(data[0], data[1]), data[2], data[3], data[4], data[5], bool(data[6]), data[7], data[8])
+    def load(data: list[Any]) -> "Ref":
+        """From a resume point; of version 3, too, which had the position's two numbers in front."""
+        place, rest = (data[0], data[1:]) if isinstance(data[0], list) else (data[:2], data[2:])
+        return Ref(Position(*place), rest[0], rest[1], rest[2], rest[3], bool(rest[4]), rest[5], rest[6])
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ class VideoLine(Line):
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._look = Look(self._peek, state)
-        self._frames = [Ref.from_json(f) for f in state.get("frames", [])]
-        self._before = [Ref.from_json(f) for f in state.get("before", [])]
+        self._frames = [Ref.load(f) for f in state.get("frames", [])]
+        self._before = [Ref.load(f) for f in state.get("before", [])]
         self._start_sets = tuple(bytes.fromhex(d) for d in state.get("start_sets", []))
         self._start_size: tuple[int, int] = tuple(state.get("start_size", (0, 0)))
         self._last_pts = int(state.get("pts", -1))
@@ -44,8 +44,8 @@ class VideoLine(Line):
     def _save(self) -> dict[str, Any]:
         return {
             **self._look.save(),
-            "frames": [f.to_json() for f in self._frames],
-            "before": [f.to_json() for f in self._before],
+            "frames": [*self._frames],
+            "before": [*self._before],
             "start_sets": [unit.hex() for unit in self._start_sets],
             "start_size": list(self._start_size),
             "pts": self._last_pts,

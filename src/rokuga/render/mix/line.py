@@ -131,7 +131,9 @@ class MixLine(Line):
             return
         # Half a packet earlier: see the clock.
         pts = self._timeline.pts(settled.room_ns - samples * 500_000_000 // RATE)
-        self._media(pts, samples * 90_000 // RATE)
+        until = pts + samples * 90_000 // RATE
+        if self._begin is None or until > self._until:
+            self._media(pts, until)
         # As Ref(...) does it, without the Python function in between.
         ref = tuple.__new__(Ref, (item.position, item.size, 0, samples, 0, False, track.codec, 0))
         rtp = item.rtp_time if track.rate == RATE else item.rtp_time * RATE // track.rate
@@ -149,11 +151,11 @@ class MixLine(Line):
         pts = self._timeline.pts(settled.room_ns)
         # Half an output picture earlier: it is shown in that which is nearest, not in the next one, and so stays in step with its sound.
         shown = max(pts - 45_000 // self._output.fps, reel.last_pts + 1)
-        ref = Ref(item.position, item.size, shown, keyframe=key, codec=track.codec, orientation=item.orientation)
+        ref = tuple.__new__(Ref, (item.position, item.size, shown, 0, 0, key, track.codec, item.orientation))
         if reel.add(Picture(ref, missing)):
-            self._media(pts, GUESSED_FRAME_90K)
+            self._media(pts, pts + GUESSED_FRAME_90K)
 
-    def _media(self, pts: int, length: int) -> None:
+    def _media(self, pts: int, until: int) -> None:
         if self._begin is None:
             self._begin = pts
             self._began = True
@@ -161,8 +163,7 @@ class MixLine(Line):
                 if at <= pts:
                     self._view = view
             self._changes = [(at, view) for at, view in self._changes if at > pts]
-        if self._until < pts + length:
-            self._until = pts + length
+        self._until = max(self._until, until)
 
     def _end(self) -> Iterator[Plan]:
         return iter(())  # tracks come and go

@@ -60,11 +60,11 @@ class Reel:
 
     def save(self) -> list[Any]:
         """Plain JSON."""
-        return [[p.ref.to_json(), [unit.hex() for unit in p.parameter_sets]] for p in self.pictures]
+        return [[ref, [unit.hex() for unit in units] if units else ()] for ref, units in self.pictures]
 
     @staticmethod
     def load(state: list[Any]) -> "Reel":
-        return Reel([Picture(Ref.from_json(ref), tuple(bytes.fromhex(unit) for unit in units)) for ref, units in state])
+        return Reel([Picture(Ref.load(ref), tuple(bytes.fromhex(unit) for unit in units)) for ref, units in state])
 
 
 def _time(picture: Picture) -> int:

@@ -45,9 +45,11 @@ class VoiceTrack:
             if stretch:
                 most = ref.samples // MOST_STRETCH
                 stretch = max(-most, min(most, stretch))
-        length = ref.samples + stretch
-        self.voices.append(Voice(ref, at, length))
-        self.end, self.rtp = at + length, rtp + ref.samples
+        samples = ref.samples
+        length = samples + stretch
+        # As Voice(...) does it, without the Python function in between.
+        self.voices.append(tuple.__new__(Voice, (ref, at, length)))
+        self.end, self.rtp = at + length, rtp + samples
 
     def between(self, begin: int, end: int) -> tuple[Voice, ...]:
         """The packets of which something sounds between those two."""
@@ -59,11 +61,11 @@ class VoiceTrack:
 
     def save(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"end": self.end, "rtp": self.rtp, "voices": [[v.ref.to_json(), v.at, v.length] for v in self.voices]}
+        return {"end": self.end, "rtp": self.rtp, "voices": [*self.voices]}
 
     @staticmethod
     def load(state: dict[str, Any]) -> "VoiceTrack":
-        voices = [Voice(Ref.from_json(ref), at, length) for ref, at, length in state["voices"]]
+        voices = [Voice(Ref.load(ref), at, length) for ref, at, length in state["voices"]]
         return VoiceTrack(voices, state["end"], state["rtp"])
 
 
