@@ -346,7 +346,8 @@ def needed(plan: Plan) -> list[Ref]:
     if isinstance(plan, VideoPlan):
         return [(*plan.before, *plan.frames)[0]]
     if not isinstance(plan, MergedPlan):
-        return list(plan.refs())
+        pictures = [picture.ref for source in plan.video.sources for picture in source] if plan.video else []
+        return pictures + ([voice.ref for voices in plan.audio.voices for voice in voices] if plan.audio else [])
     return [
         *plan.audio.packets[:1],
         *plan.video.before[:1],

@@ -3,7 +3,7 @@
 A run is sound whose RTP times can be compared, with holes of at most a second. Within it, AAC frame k is the samples from 1024 k on.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rokuga.journal.reader import Arrived
@@ -156,8 +156,8 @@ class AudioLine(Line):
     def _is_open(self) -> bool:
         return bool(self._sound.packets)
 
-    def _refs(self) -> Iterable[Ref]:
-        return self._sound.packets
+    def _files(self) -> set[int]:
+        return {ref.position.file for ref in self._sound.packets}
 
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
         sound = self._sound

@@ -14,7 +14,7 @@ from typing import Any
 from rokuga.journal.reader import Arrived, Position
 from rokuga.journal.records import Kind, Record
 from rokuga.render.clock import AHEAD_NS, Settled, TrackClock
-from rokuga.render.plan import Head, LineKey, Plan, Ref, Settings, Timeline
+from rokuga.render.plan import Head, LineKey, Plan, Settings, Timeline
 
 MARGIN_NS = 3_000_000_000
 """Capture holds frames back for up to 2 s while it repairs losses: silence in the journal is older than it looks."""
@@ -211,7 +211,7 @@ class Line(ABC):
             "index": self._index,
             "begin_ms": self._last_begin_ms,
             "arrival": self._last_arrival,
-            "files": sorted({ref.position.file for ref in self._refs()}),
+            "files": sorted(self._files()),
             **self._save(),
         }
         return {"position": [position.file, position.offset], "state": state}
@@ -242,8 +242,8 @@ class Line(ABC):
     def _is_open(self) -> bool: ...
 
     @abstractmethod
-    def _refs(self) -> Iterable[Ref]:
-        """What its state refers to in the journal."""
+    def _files(self) -> set[int]:
+        """The numbers of the journal files that its state refers to."""
 
     @abstractmethod
     def _save(self) -> dict[str, Any]: ...

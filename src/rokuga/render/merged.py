@@ -103,8 +103,8 @@ class MergedLine(Line):
     def _is_open(self) -> bool:
         return self._begin_pts is not None
 
-    def _refs(self) -> Iterable[Ref]:
-        return (*self._sound.packets, *(shot.ref for shot in (*self._chain, *self._shots)))
+    def _files(self) -> set[int]:
+        return {ref.position.file for ref in (*self._sound.packets, *(shot.ref for shot in (*self._chain, *self._shots)))}
 
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterable[Plan]:
         if track.kind == "audio":

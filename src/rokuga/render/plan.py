@@ -147,7 +147,7 @@ def journal_files(plan: Plan) -> list[int]:
     if isinstance(plan, VideoPlan):
         filled = (ref for fill in plan.fills for ref in fill.frames)
         return sorted({ref.position.file for ref in (*plan.before, *plan.frames, *filled)})
-    return sorted({ref.position.file for ref in plan.refs()})
+    return sorted(plan.files())
 
 
 @dataclass(frozen=True, slots=True)

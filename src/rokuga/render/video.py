@@ -3,7 +3,7 @@
 H.264 access units are passed on as they are; those of other codecs are transcoded when the segment is written.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rokuga.journal.reader import Arrived
@@ -57,8 +57,8 @@ class VideoLine(Line):
     def _is_open(self) -> bool:
         return bool(self._frames)
 
-    def _refs(self) -> Iterable[Ref]:
-        return (*self._before, *self._frames)
+    def _files(self) -> set[int]:
+        return {ref.position.file for ref in (*self._before, *self._frames)}
 
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterator[Plan]:
         if self._frames and settled.room_ns - self._last_room > GAP_NS:

@@ -17,7 +17,7 @@ from rokuga.render.line import Line, Noted, Track
 from rokuga.render.look import Look as Pictures
 from rokuga.render.mix.audience import Audience
 from rokuga.render.mix.marks import Mark, marks_of
-from rokuga.render.mix.plan import MixAudio, MixPlan
+from rokuga.render.mix.plan import MixAudio, MixPlan, files_of
 from rokuga.render.mix.reel import Reel
 from rokuga.render.mix.scene import MixVideo, Picture
 from rokuga.render.mix.settings import Output
@@ -80,11 +80,8 @@ class MixLine(Line):
     def is_past(self, now_ns: int) -> bool:
         return False
 
-    def _refs(self) -> Iterable[Ref]:
-        for reel in self._reels.values():
-            yield from (picture.ref for picture in reel.pictures)
-        for voice in self._voices.values():
-            yield from (v.ref for v in voice.voices)
+    def _files(self) -> set[int]:
+        return files_of(*(reel.pictures for reel in self._reels.values()), *(voice.voices for voice in self._voices.values()))
 
     def _hurries(self) -> bool:
         return self._over

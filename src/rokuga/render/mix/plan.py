@@ -3,13 +3,40 @@
 Mix time counts samples at 48 kHz; 0 is the first sample of the recording's sound.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rokuga.render.mix.marks import Mark
 from rokuga.render.mix.scene import MixVideo
 from rokuga.render.plan import Head, Ref
+
+
+class Referring(Protocol):
+    """A `Voice` or a `Picture`."""
+
+    @property
+    def ref(self) -> Ref: ...
+
+
+def files_of(*tracks: Sequence[Referring]) -> set[int]:
+    """The numbers of the journal files that those refer to; each track in the journal's order.
+
+    There are thousands of them, and hardly ever more than two files.
+    """
+    files: set[int] = set()
+    for track in tracks:
+        at = 0
+        while at < len(track):
+            file = _file(track[at])
+            files.add(file)
+            at = bisect_right(track, file, lo=at, key=_file)
+    return files
+
+
+def _file(item: Referring) -> int:
+    return item.ref.position.file
 
 
 class Voice(NamedTuple):
@@ -49,9 +76,7 @@ class MixPlan:
     """of each of the video's scenes: its watermarks, which are rasterised when the segment is made"""
     audio: MixAudio | None
 
-    def refs(self) -> Iterator[Ref]:
-        """All that it refers to in the journal."""
-        if self.video:
-            yield from (picture.ref for source in self.video.sources for picture in source)
-        if self.audio:
-            yield from (voice.ref for voices in self.audio.voices for voice in voices)
+    def files(self) -> set[int]:
+        """The numbers of the journal files that it refers to."""
+        pictures = self.video.sources if self.video else ()
+        return files_of(*pictures, *(self.audio.voices if self.audio else ()))
