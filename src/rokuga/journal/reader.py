@@ -295,7 +295,7 @@ class JournalReader:
                             new(Position, (number, begin + at)),
                             flags >> TRACK_SHIFT << 16 | track,
                             size,
-                            buffer[frame : min(frame + FRAME_BYTES, end)],
+                            buffer[frame : frame + FRAME_BYTES if size > FRAME_BYTES else end],
                             rtp_time,
                             first_ns,
                             flags & FLAG_KEYFRAME != 0,

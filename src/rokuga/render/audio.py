@@ -49,9 +49,9 @@ def opus_samples(packet: bytes) -> int:
     return samples if samples <= 5760 else 0
 
 
-def packet_samples(track: Track, item: Arrived) -> int:
+def packet_samples(codec: str, item: Arrived) -> int:
     """How much sound a packet holds, in samples at 48 kHz; 0 if it is none."""
-    if track.codec == "opus":
+    if codec == "opus":
         return opus_samples(item.head)
     # G.711: a byte a sample; G.722: a byte for two samples at 16 kHz, but RTP time runs at 8 kHz (RFC 3551 §4.5.2).
     return min(item.size * (RATE // 8000), GAP_SAMPLES)
@@ -86,7 +86,7 @@ class Sound:
 
     def samples(self, track: Track, item: Arrived) -> int:
         """How much sound a frame holds; 0 if it is none."""
-        samples = packet_samples(track, item)
+        samples = packet_samples(track.codec, item)
         if track.codec == "opus" and samples and item.size > SILENT_BYTES and item.head[0] & OPUS_STEREO:
             self.stereo = True
         return samples

@@ -95,46 +95,54 @@ class TrackClock:
 
     def settle(self) -> Settled:
         """The room time of the oldest frame that was seen and is not settled."""
-        seen = self._pending.popleft()
-        span, rtp_ns, arrival_ns, switched, transit = seen
-        least = self._minima[0]
-        ahead = least.transit
-        offset, buckets = self._offset, self._buckets
-        restarted = False
-        if offset is None:
-            offset = ahead
-        elif span != self._settled_span and (switched or not self._comes_back(offset)):
-            offset = ahead
-            buckets.clear()
-            self._behind = None
-            restarted = not switched
-        elif self._last is not None:
-            if buckets and buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS:
-                self._forget(arrival_ns)
-            behind = self._behind
-            if behind is None:
-                behind = self._behind = min([lowest for _, lowest in buckets], default=ahead)
-            off = (ahead if ahead < behind else behind) - offset
-            if off:
-                limit = int(max(0, rtp_ns - self._last.rtp_ns) * SLEW)
-                offset += max(-limit, min(limit, off))
-        self._offset = offset
-        self._settled_span = span
-        number = arrival_ns // BUCKET_NS
-        if not buckets or buckets[-1][0] < number:
-            buckets.append([number, transit])
-            self._behind = None
-        elif transit < buckets[-1][1]:
-            buckets[-1][1] = transit
-            self._behind = None
-        if least is seen:
-            self._minima.popleft()
-        self._last = seen
-        room, before = rtp_ns + offset, self._room
-        if before is not None and room < before:
-            room = before
-        self._room = room
-        return tuple.__new__(Settled, (room, offset, restarted))
+        return self.settle_next(1)[0]
+
+    def settle_next(self, count: int) -> list[Settled]:
+        """The room times of the oldest ``count`` such frames."""
+        pending, minima, buckets = self._pending, self._minima, self._buckets
+        offset, room_ns, last, behind = self._offset, self._room, self._last, self._behind
+        made: list[Settled] = []
+        for _ in range(count):
+            seen = pending.popleft()
+            span, rtp_ns, arrival_ns, switched, transit = seen
+            least = minima[0]
+            ahead = least.transit
+            restarted = False
+            if offset is None:
+                offset = ahead
+            elif span != self._settled_span and (switched or not self._comes_back(offset)):
+                offset = ahead
+                buckets.clear()
+                behind = None
+                restarted = not switched
+            elif last is not None:
+                if buckets and buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS:
+                    buckets[:] = [bucket for bucket in buckets if bucket[0] * BUCKET_NS >= arrival_ns - BEHIND_NS]
+                    behind = None
+                if behind is None:
+                    behind = min([lowest for _, lowest in buckets], default=ahead)
+                off = (ahead if ahead < behind else behind) - offset
+                if off:
+                    limit = int(max(0, rtp_ns - last.rtp_ns) * SLEW)
+                    offset += max(-limit, min(limit, off))
+            self._settled_span = span
+            number = arrival_ns // BUCKET_NS
+            if not buckets or buckets[-1][0] < number:
+                buckets.append([number, transit])
+                behind = None
+            elif transit < buckets[-1][1]:
+                buckets[-1][1] = transit
+                behind = None
+            if least is seen:
+                minima.popleft()
+            last = seen
+            room = rtp_ns + offset
+            if room_ns is None or room > room_ns:
+                room_ns = room
+            # As Settled(...) does it, without the Python function in between.
+            made.append(tuple.__new__(Settled, (room_ns, offset, restarted)))
+        self._offset, self._room, self._last, self._behind = offset, room_ns, last, behind
+        return made
 
     def _comes_back(self, offset: int) -> bool:
         """Whether the old clock goes on: at once, or after a stall, as far as anything that was seen tells.
@@ -148,9 +156,3 @@ class TrackClock:
         if not 0 < late <= AHEAD_NS:
             return abs(late) <= TOLERANCE_NS
         return any(abs(transit - offset) <= TOLERANCE_NS for transit in least.values())
-
-    def _forget(self, arrival_ns: int) -> None:
-        """Buckets older than ``BEHIND_NS`` then."""
-        while self._buckets and self._buckets[0][0] * BUCKET_NS < arrival_ns - BEHIND_NS:
-            self._buckets.pop(0)
-        self._behind = None

@@ -23,8 +23,8 @@ RETRY_SECONDS = 1.0
 """A full or failing disk is tried again this often, for ever: render falls behind and catches up, it never drops."""
 QUIET_NS = 30_000_000_000
 """A resume point is also written when there was no segment for this long (journal time)."""
-BREATH = 5
-"""Between two turns of the event loop while catching up: so many chunks of the journal, at least."""
+BREATH = 1000
+"""Records between two turns of the event loop while catching up, at least."""
 GARBAGE = 100_000
 """New objects between two searches for cycles. Frames wait in their thousands and form none: a mix of 25 has 60,000 objects more before
 a segment than behind it, and to look at them, and at all that stays, again and again takes a quarter of a per cent of a core."""
@@ -71,14 +71,16 @@ class _Render:
     async def _read_on(self, fold: Fold, reader: JournalReader) -> bool:
         """Everything that is there now; True when that was the end."""
         last: Entry | Run | None = None
-        for number, item in enumerate(reader.runs(), 1):
+        records = 0
+        for item in reader.runs():
             if isinstance(item, Damage):
                 self._log.error("journal is damaged", file=item.position.file, offset=item.position.offset, reason=item.reason)
                 continue
+            records += len(item.frames) if isinstance(item, Run) else 1
             plans = fold.feed(item)
             for plan in plans:
                 await self._write(fold, plan)
-            if plans or number % BREATH == 0:
+            if plans or records >= BREATH:
                 self._lag.at(item.monotonic_ns)
             self._saved_ns = self._saved_ns or item.monotonic_ns
             if plans or item.monotonic_ns - self._saved_ns > QUIET_NS:
@@ -87,7 +89,8 @@ class _Render:
             if fold.ended:
                 await self._finish()
                 return True
-            if number % BREATH == 0:
+            if records >= BREATH:
+                records = 0
                 await asyncio.sleep(0)
             last = item
         if last is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Any
 
-from rokuga.journal.reader import Arrived
+from rokuga.journal.reader import Arrived, Position
 from rokuga.journal.records import End, Params, RoomEvent, Tick, TrackClosed, TrackOpened
 from rokuga.render.audio import BLOCK, RATE, packet_samples
 from rokuga.render.clock import AHEAD_NS, Settled
@@ -115,29 +115,61 @@ class MixLine(Line):
         if view != (self._changes[-1][1] if self._changes else self._view):
             self._changes.append((max(pts, self._changes[-1][0] if self._changes else 0), view))
 
+    def advance(self, now_ns: int, after: Position) -> Iterator[Plan]:
+        # Once it has begun, frames that are due together are settled track by track, which is less work: no decision lies between them.
+        if self._begin is not None:
+            for number, frames in self._due(now_ns).items():
+                track = self._tracks[number]
+                self._take(track, frames, track.clock.settle_next(len(frames)))
+        yield from super().advance(now_ns, after)
+
+    def _due(self, now_ns: int) -> dict[int, list[Arrived]]:
+        """The frames in front of the queue that can be settled, by track."""
+        queue, latest, until = self._queue, self._last_arrival, now_ns - AHEAD_NS
+        due: dict[int, list[Arrived]] = {}
+        while queue:
+            frame = queue[0]
+            if not isinstance(frame, Arrived) or max(frame.arrival_ns, latest) > until:
+                break
+            queue.popleft()
+            latest = max(latest, frame.arrival_ns)
+            frames = due.get(frame.track)
+            if frames is None:
+                frames = due[frame.track] = []
+            frames.append(frame)
+        self._last_arrival = latest
+        return due
+
     def _frame(self, track: Track, item: Arrived, settled: Settled) -> Iterable[Plan]:
-        if track.kind == "audio":
-            self._hear(track, item, settled)
-        else:
-            self._see(track, item, settled)
+        self._take(track, [item], [settled])
         return ()
 
-    def _hear(self, track: Track, item: Arrived, settled: Settled) -> None:
-        samples = packet_samples(track, item)
-        if not samples:
-            return
-        # Half a packet earlier: see the clock.
-        pts = self._timeline.pts(settled.room_ns - samples * 500_000_000 // RATE)
-        until = pts + samples * 90_000 // RATE
-        if self._begin is None or until > self._until:
-            self._media(pts, until)
-        # As Ref(...) does it, without the Python function in between.
-        ref = tuple.__new__(Ref, (item.position, item.size, 0, samples, 0, False, track.codec, 0))
-        rtp = item.rtp_time if track.rate == RATE else item.rtp_time * RATE // track.rate
-        voice = self._voices.get(track.number)
-        if voice is None:
-            voice = self._voices[track.number] = VoiceTrack()
-        voice.add(ref, rtp, self._sample(pts), settled.restarted)
+    def _take(self, track: Track, frames: list[Arrived], settled: list[Settled]) -> None:
+        if track.kind == "audio":
+            self._hear(track, frames, settled)
+        else:
+            for frame, time in zip(frames, settled, strict=True):
+                self._see(track, frame, time)
+
+    def _hear(self, track: Track, frames: list[Arrived], settled: list[Settled]) -> None:
+        number, codec, rate, pts_of, new = track.number, track.codec, track.rate, self._timeline.pts, tuple.__new__
+        voice = self._voices.get(number)
+        for item, (room_ns, _, restarted) in zip(frames, settled, strict=True):
+            samples = packet_samples(codec, item)
+            if not samples:
+                continue
+            # Half a packet earlier: see the clock.
+            pts = pts_of(room_ns - samples * 500_000_000 // RATE)
+            until = pts + samples * 90_000 // RATE
+            if self._begin is None or until > self._until:
+                self._media(pts, until)
+            assert self._begin is not None
+            rtp = item.rtp_time if rate == RATE else item.rtp_time * RATE // rate
+            if voice is None:
+                voice = self._voices[number] = VoiceTrack()
+            # As Ref(...) does it, without the Python function in between.
+            ref = new(Ref, (item.position, item.size, 0, samples, 0, False, codec, 0))
+            voice.add(ref, rtp, (pts - self._begin) * RATE // 90_000, restarted)
 
     def _see(self, track: Track, item: Arrived, settled: Settled) -> None:
         look, reel = self._pictures.get(track.number), self._reels.get(track.number)
@@ -192,10 +224,6 @@ class MixLine(Line):
         assert self._begin is not None
         return self._begin + number * 90_000 // self._output.fps
 
-    def _sample(self, pts: int) -> int:
-        assert self._begin is not None
-        return (pts - self._begin) * RATE // 90_000
-
     def _block_pts(self, block: int) -> int:
         assert self._begin is not None
         return self._begin + block * BLOCK * 90_000 // self._output.rate
@@ -237,9 +265,10 @@ class MixLine(Line):
 
     def _audio(self, end: int) -> MixAudio:
         """The AAC frames up to the one that the end falls into; of the last segment, too: its end is the last sound's."""
+        assert self._begin is not None
         out = self._output
         first = self._block
-        last = self._sample(end) * out.rate // RATE // BLOCK
+        last = (end - self._begin) * RATE // 90_000 * out.rate // RATE // BLOCK
         pts = tuple(self._block_pts(number) for number in range(first, max(last, first + 1)))
         before, after = reach(out.rate)
         low = first * BLOCK * RATE // out.rate - before
