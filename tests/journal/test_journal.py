@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from rokuga import headroom
 from rokuga.errors import JournalError
+from rokuga.journal import reader as reader_module
 from rokuga.journal import writer as writer_module
-from rokuga.journal.reader import Damage, Entry, JournalReader, Position, files, last_header
+from rokuga.journal.reader import Arrived, Damage, Entry, JournalReader, Position, Run, files, last_header
 from rokuga.journal.records import (
     HEAD,
     End,
@@ -101,6 +102,46 @@ async def test_a_follower_reads_on_where_it_stopped(tmp_path: Path) -> None:
                 (entry,) = reader.read()
                 assert isinstance(entry, Entry)
                 assert type(entry.record) is type(record)
+
+
+async def test_frames_that_stand_together_come_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        times = [writer.append(r) for r in RECORDS]
+    with JournalReader(tmp_path) as reader:
+        single = [e for e in reader.read() if isinstance(e, Entry)]
+    for chunk in (reader_module.CHUNK, 1):
+        monkeypatch.setattr(reader_module, "CHUNK", chunk)
+        with JournalReader(tmp_path) as reader:
+            items = [item for item in reader.runs() if not isinstance(item, Damage)]
+        assert [after.position for after in items[1:]] == [before.after for before in items[:-1]]
+        numbers = iter(range(len(RECORDS)))
+        for item in items:
+            for frame in item.frames if isinstance(item, Run) else [None]:
+                number = next(numbers)
+                record = RECORDS[number]
+                if frame is None:
+                    assert item == single[number]
+                    continue
+                assert isinstance(record, Frame)
+                assert frame == Arrived(
+                    single[number].position,
+                    record.track,
+                    len(record.data),
+                    record.data[:2],
+                    record.rtp_time,
+                    record.first_arrival_ns,
+                    record.keyframe,
+                    record.switched,
+                    record.orientation,
+                    record.last_arrival_ns,
+                    times[number],
+                )
+            if isinstance(item, Run):
+                assert item.position == item.frames[0].position
+                assert item.monotonic_ns == max(frame.monotonic_ns for frame in item.frames)
+        assert next(numbers, None) is None
+        counts = [len(item.frames) for item in items if isinstance(item, Run)]
+        assert counts == ([2, 9] if chunk > 1 else [1] * 11)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -234,8 +234,21 @@ def test_state_at_any_record_is_enough_to_go_on(merged: int) -> None:
                 got += resumed.feed(entry)
             if entry.position.offset == again:
                 resumed = Fold(HEADER, room.peek, json.loads(json.dumps(resumed.state(entry.after))))
-                got += [p for e in entries[:again] if e.position >= resumed.start for p in resumed.feed(e)]
+                # As they are read from a file, where frames of lines that go on here and of others that go on later stand together.
+                for item in together(e for e in entries[:again] if e.position >= resumed.start):
+                    got += resumed.feed(item)
         assert by_line(got) == by_line(wanted), number
+
+
+def together(entries: Iterable[Entry | Run]) -> Iterator[Entry | Run]:
+    """Runs that follow each other as one."""
+    for runs, items in itertools.groupby(entries, lambda e: isinstance(e, Run)):
+        several = list(items)
+        if runs:
+            frames = [frame for run in several if isinstance(run, Run) for frame in run.frames]
+            yield Run(several[0].position, several[-1].after, max(run.monotonic_ns for run in several), frames)
+        else:
+            yield from several
 
 
 def test_users_who_left_long_ago_are_in_no_state_and_go_on_where_they_stopped() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rokuga import clock
 from rokuga.errors import JournalError
@@ -202,7 +203,7 @@ def test_a_frame_that_cannot_be_read_costs_that_frame(tmp_path: Path, monkeypatc
     assert sum(s.duration for s in segments if s.track_type == "audio") == pytest.approx(18, abs=0.5)
 
 
-def test_resume_begins_where_the_open_segments_do(tmp_path: Path) -> None:
+def test_resume_begins_where_the_open_segments_do(done: Generation, tmp_path: Path) -> None:
     generation = make(tmp_path)
     for path in sorted(generation.journal.iterdir())[1:]:
         path.rename(tmp_path / path.name)
@@ -223,6 +224,22 @@ def test_resume_begins_where_the_open_segments_do(tmp_path: Path) -> None:
     assert state is not None
     assert {line["state"]["index"] for line in state["lines"]} == {1}
     assert min(Position(*line["position"]) for line in state["lines"]) > Position(1, 10_000)
+    # One of the version before is as good.
+    write_checkpoint(generation.checkpoint, flat(state) | {"version": 3})
+    (tmp_path / "000003.rj").rename(generation.journal / "000003.rj")
+    with capture_logs() as logs:
+        asyncio.run(run(generation))
+    assert next(line["position"] for line in logs if line["event"] == "render begins") == state["start"]
+    assert manifest(generation) == manifest(done)
+
+
+def flat(state: Any) -> Any:
+    """As in version 3: references began with the position's two numbers."""
+    if isinstance(state, dict):
+        return {key: flat(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [*state[0], *state[1:]] if len(state) == 8 and isinstance(state[0], list) else [flat(value) for value in state]
+    return state
 
 
 def test_a_journal_that_somebody_else_seals(tmp_path: Path) -> None:
