@@ -1,19 +1,24 @@
 """What the fold of a mixed recording decides, on records made by hand: no codec runs here."""
 
 import json
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from rokuga.journal.records import End, Params, RoomEvent, TrackClosed, TrackOpened
+from rokuga.journal.reader import Position
+from rokuga.journal.records import End, Frame, Params, RoomEvent, TrackClosed, TrackOpened
 from rokuga.render.fold import Fold
+from rokuga.render.line import Line
+from rokuga.render.mix.line import MixLine
 from rokuga.render.mix.marks import TextMark
-from rokuga.render.mix.plan import MixPlan
+from rokuga.render.mix.plan import MixPlan, Voice, files_of
 from rokuga.render.mix.scene import MixVideo, Scene
-from rokuga.render.plan import HEAD_START_90K, LineKey, Plan
-from tests.render.material import PARAMS
+from rokuga.render.plan import HEAD_START_90K, LineKey, Plan, Ref
+from tests.render.material import PARAMS, SECOND
 from tests.render.test_fold import HEADER, Room
 
 MIXED: dict[str, Any] = {
@@ -197,6 +202,34 @@ def test_resumed_at_any_record_it_decides_the_same() -> None:
             if entry.position >= second.start:
                 made += second.feed(entry)
         assert made == plans, stop
+
+
+def test_frames_settled_track_by_track_are_where_they_would_be_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = MixRoom().come(0, 0).sends(0, 0, 40).come(5.3, 1).sends(1, 5.5, 30).go(30.2, 1).come(33, 2).sends(2, 33.1, 40)
+    random_ = random.Random(3)
+    for number, (at, record) in enumerate(room.records):
+        if isinstance(record, Frame):
+            # What was late may be followed by what was not, and publishers' clocks are wrong.
+            late = random_.randrange(500_000_000 if random_.random() < 0.05 else 5_000_000)
+            drift = round(record.rtp_time * (record.track - 3) * 1e-4)
+            arrival = record.first_arrival_ns + late
+            moved = replace(record, rtp_time=record.rtp_time + drift, first_arrival_ns=arrival, last_arrival_ns=arrival)
+            room.records[number] = (at + late / SECOND, moved)
+    room.add(41, End(0, "deleted"))
+    entries = room.entries(41)
+    together = Fold(HEADER, room.peek)
+    plans = [plan for entry in entries for plan in together.feed(entry)]
+    monkeypatch.setattr(MixLine, "advance", Line.advance)
+    single = Fold(HEADER, room.peek)
+    assert plans == [plan for entry in entries for plan in single.feed(entry)]
+    assert len(plans) > 3
+
+
+def test_the_files_that_a_mix_is_made_of() -> None:
+    def voices(*files: int) -> tuple[Voice, ...]:
+        return tuple(Voice(Ref(Position(file, 77), 3, 0, 960), 960 * number, 960) for number, file in enumerate(files))
+
+    assert files_of(voices(1, 1, 2, 5, 5), voices(), voices(4)) == {1, 2, 4, 5}
 
 
 def test_a_camera_whose_keyframe_has_not_come_is_no_picture_and_stops_nobody() -> None:

@@ -129,7 +129,7 @@ class MixLine(Line):
         due: dict[int, list[Arrived]] = {}
         while queue:
             frame = queue[0]
-            if not isinstance(frame, Arrived) or max(frame.arrival_ns, latest) > until:
+            if not isinstance(frame, Arrived) or frame.arrival_ns > until:
                 break
             queue.popleft()
             latest = max(latest, frame.arrival_ns)
