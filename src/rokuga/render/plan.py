@@ -1,5 +1,6 @@
 """What the fold decides and the segment writer carries out: references into the journal and times, no media."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -60,9 +61,9 @@ class Ref(NamedTuple):
     """video: as in the journal's Frame"""
 
     @staticmethod
-    def load(data: list[Any]) -> "Ref":
+    def load(data: Sequence[Any]) -> "Ref":
         """From a resume point; of version 3, too, which had the position's two numbers in front."""
-        place, rest = (data[0], data[1:]) if isinstance(data[0], list) else (data[:2], data[2:])
+        place, rest = (data[:2], data[2:]) if isinstance(data[0], int) else (data[0], data[1:])
         return Ref(Position(*place), rest[0], rest[1], rest[2], rest[3], bool(rest[4]), rest[5], rest[6])
 
 
