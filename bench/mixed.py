@@ -107,10 +107,19 @@ class Offline:
             for who in OFFLINE:
                 folder = self._options.folder / f"{figures.mix.tiles}-{turn}-{who}"
                 folder.mkdir()
-                cpu, files = self._ours(figures.mix, folder) if who == "render" else self._other(who, figures.mix, folder)
-                figures.add(who, 100 * cpu / self._options.seconds)
-                # Our users come one second after the beginning.
-                check_files(figures, who, files, self._options.seconds - (2 if who == "render" else 0.1))
+                self._measure(figures, who, folder)
+
+    def again(self, figures: Figures, turn: int) -> None:
+        """ffmpeg once more, in turn with what a room costs: the machine may be quicker or slower by then."""
+        folder = self._options.folder / f"{figures.mix.tiles}-{turn}-again"
+        folder.mkdir()
+        self._measure(figures, "ffmpeg", folder)
+
+    def _measure(self, figures: Figures, who: str, folder: Path) -> None:
+        cpu, files = self._ours(figures.mix, folder) if who == "render" else self._other(who, figures.mix, folder)
+        figures.add(who, 100 * cpu / self._options.seconds)
+        # Our users come one second after the beginning.
+        check_files(figures, who, files, self._options.seconds - (2 if who == "render" else 0.1))
 
     def _ours(self, mix: Mix, folder: Path) -> tuple[float, list[Path]]:
         render.write_journal(folder, self._sent, mix.tiles, self._options.seconds, params(mix))
@@ -133,8 +142,9 @@ class Offline:
 class Live:
     """Contenders that record a room, and ffmpeg beside it: on the same busy machine, at the same pace, but from files."""
 
-    def __init__(self, options: Options, ours: Ours, system: System) -> None:
+    def __init__(self, options: Options, offline: Offline, ours: Ours, system: System) -> None:
         self._options = options
+        self._offline = offline
         self._ours = ours
         self._system = system
         inputs = options.folder / "paced"
@@ -151,10 +161,12 @@ class Live:
                 if self._options.browser:
                     await self._screen(room, crowd.users, figures, self._options.folder / f"{mix.tiles}-{turn}-browser")
         if mix.tiles == MOST:
-            async with Crowd(self._system.janus, room + " layers", layered=True) as crowd:
-                await crowd.grow(mix.tiles)
-                for turn in range(self._options.live_rounds):
-                    await self._task(room + " layers", figures, "live, layers")
+            for turn in range(self._options.live_rounds):
+                await asyncio.to_thread(self._offline.again, figures, turn)
+                layered = f"{room} layers {turn}"
+                async with Crowd(self._system.janus, layered, layered=True) as crowd:
+                    await crowd.grow(mix.tiles)
+                    await self._task(layered, figures, "live, layers")
                     await self._ffmpeg(figures, PACED_LAYERS, self._options.folder / f"{mix.tiles}-{turn}-layers-paced")
 
     async def _window(self, figures: Figures) -> None:
@@ -319,7 +331,7 @@ async def bench(options: Options) -> bool:
     profile = await asyncio.to_thread(offline.profile, results[-1].mix)
     if options.live_rounds:
         async with System(data, {"ROKUGA_SERVER__PORT": "0"}) as system:
-            live = Live(options, Ours(system, data), system)
+            live = Live(options, offline, Ours(system, data), system)
             for figures in results:
                 await live.measure(figures)
     return report(results, profile)

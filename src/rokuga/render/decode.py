@@ -76,7 +76,7 @@ class OpusDecoder:
     def _together(self, group: list[tuple[bytes, int]]) -> Iterator[bytes]:
         samples = sum(samples for _, samples in group)
         data = group[0][0] if len(group) == 1 else _joined([data for data, _ in group])
-        sound = self._plainly(group, data) or (self._sound(data) if data else b"")
+        sound = self._plainly(group, data, samples) or (self._sound(data) if data else b"")
         if sound:
             self._toc = data[0]
             yield _fitted(sound, samples, self._channels)
@@ -86,13 +86,13 @@ class OpusDecoder:
             for packet in group:
                 yield from self._together([packet])
 
-    def _plainly(self, group: list[tuple[bytes, int]], data: bytes) -> bytes:
+    def _plainly(self, group: list[tuple[bytes, int]], data: bytes, samples: int) -> bytes:
         """Without libopus; empty if it is its turn."""
         if self._plain is None:
             return b""
-        if _toc_of_one_frame(group[0][0]) >= CELT and all(len(packet) >= LEAST_BYTES for packet, _ in group):
+        if _toc_of_one_frame(group[0][0]) >= CELT:
             sound = _decode(self._plain, data)
-            if sound and len(sound) == sum(samples for _, samples in group) * SAMPLE * self._channels:
+            if sound and len(sound) == samples * SAMPLE * self._channels:
                 self._before = [*self._before, *group][-(BEFORE_SAMPLES // group[0][1]) :]
                 return _clipped(sound)
         self._plain = None
@@ -117,8 +117,8 @@ def _groups(packets: Sequence[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, 
 
 
 def _toc_of_one_frame(packet: bytes) -> int:
-    """The TOC byte of a packet with one frame, else -1."""
-    return packet[0] if 0 < len(packet) <= MOST_BYTES and packet[0] & 3 == 0 else -1
+    """The TOC byte of a packet with one frame that is there, else -1."""
+    return packet[0] if LEAST_BYTES <= len(packet) <= MOST_BYTES and packet[0] & 3 == 0 else -1
 
 
 def _joined(packets: Sequence[bytes]) -> bytes:
