@@ -20,6 +20,7 @@ from rokuga.journal.reader import Damage, Entry, JournalReader
 from rokuga.journal.records import Frame, Loss, Record, TrackClosed, TrackOpened
 from rokuga.publish.clip import Unit, nal_units
 from rokuga.room.protocol import Layer, Room, RoomChange, Stream, Subscription
+from tests.capture.pictures import decode
 
 ANSWER_NS = 2_000_000_000
 """within which a keyframe comes that was asked for"""
@@ -87,6 +88,12 @@ class Journal:
             if record.track == track.track:
                 found.append((record, data))
         return found
+
+    def shown(self, user: str, codec: str) -> tuple[int, int] | None:
+        """Width and height of the user's last keyframe; None: there is none yet."""
+        tracks = self.tracks(user, "video")
+        keys = [data for frame, data in self.frames(tracks[0]) if frame.keyframe] if tracks else []
+        return decode(codec, keys[-1:])[0] if keys else None
 
     def playable(self, track: TrackOpened) -> list[tuple[Frame, bytes]]:
         """The video from where it can be decoded on: what a publisher that was there before us sends until it has heard that we

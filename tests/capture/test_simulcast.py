@@ -30,7 +30,7 @@ async def test_the_highest_layer_that_flows_is_captured(janus: EmbeddedJanus, tm
         users = [await browser.publish(janus.config, "room", codec, codec, *LARGE, layers=SIMULCAST) for codec in CODECS]
 
         async def until_shown(size: tuple[int, int]) -> None:
-            await capture.until_journal(lambda journal: all(shown(journal, codec) == size for codec in CODECS))
+            await capture.until_journal(lambda journal: all(journal.shown(codec, codec) == size for codec in CODECS))
             await asyncio.sleep(2)
 
         await until_shown(LARGE)
@@ -75,7 +75,7 @@ async def test_of_a_mixed_recording_only_the_layers_that_fill_their_places_are_a
             await browser.publish(janus.config, "room", codec, codec, *LARGE, layers=SIMULCAST)
 
         async def until_shown(*sizes: tuple[int, int]) -> None:
-            await capture.until_journal(lambda journal: tuple(shown(journal, codec) for codec in CODECS) == sizes)
+            await capture.until_journal(lambda journal: tuple(journal.shown(codec, codec) for codec in CODECS) == sizes)
 
         await until_shown(MIDDLE, MIDDLE)
         cell = {"Left": 0, "Top": 0, "Width": 120, "Height": 80}
@@ -102,10 +102,3 @@ def pictures(journal: Journal, user: str, seconds: float) -> int:
     """How many came last within that time."""
     came = [frame.first_arrival_ns for frame, _ in journal.frames(journal.track(user, "video"))]
     return sum(at > came[-1] - seconds * 1e9 for at in came)
-
-
-def shown(journal: Journal, user: str) -> tuple[int, int] | None:
-    """The size of the user's last keyframe."""
-    tracks = journal.tracks(user, "video")
-    keys = [data for frame, data in journal.frames(tracks[0]) if frame.keyframe] if tracks else []
-    return decode(user, keys[-1:])[0] if keys else None

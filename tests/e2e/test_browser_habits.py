@@ -178,7 +178,8 @@ async def test_a_picture_that_grows_with_the_network(tmp_path: Path) -> None:
             await asyncio.sleep(16)
             # And where the machine is too slow for any change, here is one.
             await user.run("user.video.setParameters(Object.assign(user.video.getParameters(), {encodings: [{scaleResolutionDownBy: 8}]}))")
-            await asyncio.sleep(4)
+            await recorded.capture.until_journal(lambda journal: (journal.shown("grower", "h264") or (WIDTH, HEIGHT))[0] <= 160)
+            await asyncio.sleep(2)
         line, index = recorded.line("grower", "video")
         assert len(line.sizes) >= 2
         assert line.sizes[-1][0] <= 160
@@ -227,11 +228,21 @@ async def test_simulcast_whose_highest_layer_comes_and_goes(tmp_path: Path) -> N
     async with EmbeddedJanus(tmp_path / "janus") as janus, chromium() as browser:
         async with recording(janus, tmp_path / "g0") as recorded:
             people = [await browser.publish(janus.config, "room", n, codec, 640, 360, layers=SIMULCAST) for n, codec in users.items()]
-            await asyncio.sleep(5)
-            for active in ("[false, true, true]", "[true, true, true]", "[false, false, true]", "[true, true, true]"):
+
+            async def until_shown(size: tuple[int, int]) -> None:
+                await recorded.capture.until_journal(lambda journal: all(journal.shown(n, codec) == size for n, codec in users.items()))
+                await asyncio.sleep(2)
+
+            await until_shown((640, 360))
+            for active, size in (
+                ("[false, true, true]", (320, 180)),
+                ("[true, true, true]", (640, 360)),
+                ("[false, false, true]", (160, 90)),
+                ("[true, true, true]", (640, 360)),
+            ):
                 for user in people:
                     await user.run(f"user.layers({active})")
-                await asyncio.sleep(4)
+                await until_shown(size)
         for name in users:
             line, index = recorded.line(name, "video")
             assert breaks(index) == 0
