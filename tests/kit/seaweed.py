@@ -14,6 +14,8 @@ from rokuga.config import Store
 from rokuga.embedded.process import die_with_parent, free_port, program
 
 START_SECONDS = 90.0
+STARTS = 3
+"""Others look for free ports meanwhile: one may be taken before the server listens there."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -22,6 +24,10 @@ def free_ports(count: int) -> list[int]:
     while len(found) < count:
         found.add(free_port())
     return list(found)
+
+
+class PortTaken(Exception):
+    """Somebody else listens on one of the ports by now."""
 
 
 class Seaweed:
@@ -37,10 +43,12 @@ class Seaweed:
         self.access_key = "test-" + secrets.token_hex(8)
         self.secret_key = secrets.token_hex(20)
         self._virtual = virtual
-        names = ["master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc"]
-        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         self._process: asyncio.subprocess.Process | None = None
-        self.endpoint = f"http://{{bucket}}.0.0.1:{self.port}" if virtual else f"http://127.0.0.1:{self.port}"
+        self._choose_ports()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{{bucket}}.0.0.1:{self.port}" if self._virtual else f"http://127.0.0.1:{self.port}"
 
     @property
     def port(self) -> int:
@@ -72,7 +80,14 @@ class Seaweed:
         credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
         identities = {"identities": [{"name": "test", "credentials": credentials, "actions": actions}]}
         (self.folder / "s3.json").write_text(json.dumps(identities))
-        await self.start()
+        for left in range(STARTS - 1, -1, -1):
+            try:
+                await self.start()
+                break
+            except PortTaken:
+                if not left:
+                    raise
+                self._choose_ports()
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
                 made = await client.post(f"{self.filer_url}/buckets/{self.bucket}/")
@@ -85,8 +100,12 @@ class Seaweed:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
 
+    def _choose_ports(self) -> None:
+        names = ["master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc"]
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+
     async def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it answers. Raises PortTaken, RuntimeError."""
         p = self._ports
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
@@ -125,7 +144,8 @@ class Seaweed:
             while urls:
                 assert self._process is not None
                 if self._process.returncode is not None:
-                    raise RuntimeError(f"weed ended with {self._process.returncode}, see {self.folder}/weed.log")
+                    taken = "address already in use" in (self.folder / "weed.log").read_text()
+                    raise (PortTaken if taken else RuntimeError)(f"weed ended with {self._process.returncode}, see {self.folder}/weed.log")
                 try:
                     answer = await client.get(urls[0])
                     if answer.status_code < 500 and "error" not in answer.text[:20]:
