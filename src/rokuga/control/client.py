@@ -34,7 +34,8 @@ CREATE = timedelta(seconds=5)
 """Admission and start together."""
 QUERY = timedelta(seconds=2)
 UPDATE = timedelta(seconds=5)
-"""Modify and Delete: the node's door, at which we and the task ask (0.75 s each), its queue (1 s) and its answer (2 s) are in it."""
+"""Modify and Delete: the node's door, at which we and the task ask (0.75 s each), its queue (1 s) and its answer (1.5 s) are in it, and
+a second for the orchestrator's own writes on a busy disk."""
 UNDO_CALL = timedelta(seconds=5)
 UNDO_SECONDS = 60
 UNDO_AGAIN = (1.0, 3.0)

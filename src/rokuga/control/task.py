@@ -28,7 +28,7 @@ NOT_FOUND = "ResourceNotFound"
 """Type of the error with which an update is refused; also TRTC's code."""
 SIGNALS_PER_RUN = 5000
 """Temporal's limit is 10,000."""
-ORDER_SECONDS = 2
+ORDER_SECONDS = 1.5
 """For a node to carry out ``apply`` or ``halt``, once taken. One that takes an order and then hangs is waited for in Modify's time."""
 STEER_SECONDS = (2, 60)
 """Between attempts to tell a node what it did not take: at first, at most."""
