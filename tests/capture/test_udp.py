@@ -43,8 +43,9 @@ async def test_packets_carry_the_time_of_their_arrival_not_of_their_reading() ->
     sent = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         for n in range(5):
+            before = clock.monotonic_ns()
             out.sendto(bytes([128, n]), path.name)
-            sent.append(clock.monotonic_ns())
+            sent.append((before, clock.monotonic_ns()))  # whoever shares the machine may come in between
             await asyncio.sleep(0.02)
         for first in (0, 3, 20, 63, 64, 127, 192):
             out.sendto(bytes([first]), path.name)
@@ -52,8 +53,8 @@ async def test_packets_carry_the_time_of_their_arrival_not_of_their_reading() ->
     path.drain()
     assert [data for data, _ in media] == [bytes([128, n]) for n in range(5)]
     assert protocol.datagrams == [b"\x00", b"\x03", b"\x14", b"\x3f"]
-    for (_, arrival), at in zip(media, sent, strict=True):
-        assert abs(arrival - at) < 10 * MS
+    for (_, arrival), (before, after) in zip(media, sent, strict=True):
+        assert before - 10 * MS < arrival < after + 10 * MS
     await protocol.close()
     assert path.is_closing()
 
