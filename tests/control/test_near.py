@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from rokuga import ipc
+from rokuga.control import client, task
 from rokuga.control import near as module
+from rokuga.control.model import Timing
 from rokuga.control.near import Near
 from rokuga.folders import DataFolder
 
@@ -84,3 +86,7 @@ async def test_a_node_that_does_not_answer_is_left_alone(data: DataFolder, monke
         assert await near.near("n", "apply", {}) == "taken"
         assert door.came == 2
     await door.close()
+
+
+def test_a_node_that_hangs_at_each_step_leaves_a_modify_a_second_for_the_orchestrators_own_writes() -> None:
+    assert 2 * module.ANSWER_SECONDS + Timing().node + task.ORDER_SECONDS + 1 <= client.UPDATE.total_seconds()
