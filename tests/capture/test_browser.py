@@ -40,7 +40,7 @@ async def test_each_codec_of_a_browser_is_captured(janus: EmbeddedJanus, tmp_pat
         await asyncio.sleep(3)
         await capture.stop()
     journal = capture.journal()
-    check_losses(journal)
+    assert journal.losses() == []
     for codec, audio in AUDIO.items():
         video = journal.track(f"user-{codec}", "video")
         assert (video.codec, video.clock_rate) == (codec, 90_000)
@@ -69,7 +69,7 @@ async def test_scalable_video_of_a_browser_is_captured_with_all_its_layers(janus
         await capture.until_journal(lambda journal: all(whole(journal, codec) for codec in modes), 60)
         await capture.stop()
     journal = capture.journal()
-    check_losses(journal)
+    assert journal.losses() == []
     for codec in modes:
         frames = [data for _, data in journal.playable(journal.track(codec, "video"))]
         sizes = decode(decoders[codec], frames)
@@ -77,14 +77,6 @@ async def test_scalable_video_of_a_browser_is_captured_with_all_its_layers(janus
         assert sizes[-1] == (640, 360)
     superframes = [data for _, data in journal.playable(journal.track("vp9", "video"))]
     assert len(decode("vp9", superframes)) > len(superframes)  # FFmpeg's own decoder shows the lower layers, too
-
-
-def check_losses(journal: Journal) -> None:
-    """No packet is missing. A browser that is short of time has been seen to give up one picture halfway without a hole in its
-    sequence numbers, when it changed its size just after a keyframe."""
-    losses = journal.losses()
-    assert [loss for loss in losses if loss.cause != "incomplete"] == []
-    assert len(losses) <= 1
 
 
 def check_video(journal: Journal, track: TrackOpened) -> None:
