@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from rokuga.capture import attempt
+from rokuga.capture.attempt import Attempt
+from rokuga.capture.recording import Recording
+from rokuga.capture.sdp import Offer
+from rokuga.capture.transport import MediaTransport
 from rokuga.embedded import EmbeddedJanus
 from rokuga.journal.records import Frame
-from tests.capture.kit import PARAMS, CaptureProcess, Journal
+from rokuga.journal.writer import JournalWriter
+from rokuga.room.janus import open_room
+from tests.capture.kit import PARAMS, CaptureProcess, Journal, ticking, until
 from tests.capture.pictures import decode
 from tests.kit.browser import SIMULCAST, chromium
 
@@ -96,6 +104,42 @@ async def test_of_a_mixed_recording_only_the_layers_that_fill_their_places_are_a
         video = journal.playable(journal.track(codec, "video"))
         assert max(b.first_arrival_ns - a.first_arrival_ns for (a, _), (b, _) in pairwise(video)) < PICTURES_STOP_NS
         assert len(decode(codec, [data for _, data in video])) == len(video), "none needs one that was left out"
+
+
+async def test_a_layer_told_before_our_side_is_connected_is_not_forgotten(
+    janus: EmbeddedJanus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Janus tells of the first layer once, with its first packet: which may be before our side has seen that the connection is up."""
+    told = asyncio.Event()
+    heard = Attempt._layer
+
+    def hear(self: Attempt, mid: str, layer: int) -> None:
+        heard(self, mid, layer)
+        told.set()
+
+    class SlowTransport(MediaTransport):
+        async def connect(self, offer: Offer, seconds: float = 15) -> None:
+            await super().connect(offer, seconds)
+            await told.wait()
+
+    monkeypatch.setattr(Attempt, "_layer", hear)
+    monkeypatch.setattr(attempt, "MediaTransport", SlowTransport)
+    transcode = {"VideoParams": {"Width": 320, "Height": 180, "Fps": 15, "BitRate": 500_000, "Gop": 4}}
+    mixed = replace(PARAMS, record_mode=2, transcode=transcode, layout={"MixLayoutMode": 3, "RenderMode": 2})
+    async with (
+        chromium() as browser,
+        open_room(janus.config, "room", 0, "bot") as room,
+        JournalWriter(tmp_path / "j", "task", 0) as writer,
+    ):
+        recording = Recording(writer, mixed, 1, structlog.get_logger())
+        following = asyncio.create_task(recording.follow(room))
+        async with ticking(recording.tick):
+            await browser.publish(janus.config, "room", "alice", "h264", *LARGE, layers=SIMULCAST)
+            await until(lambda: Journal(tmp_path / "j").shown("alice", "h264") == MIDDLE)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        recording.end("end")
+        await recording.settle()
 
 
 def pictures(journal: Journal, user: str, seconds: float) -> int:

@@ -69,21 +69,6 @@ def test_the_mark_is_on_the_new_layers_first_frame(tmp_path: Path, told_ms: list
     assert marked(tmp_path / "j", told_ms, keys) == numbers
 
 
-@pytest.mark.parametrize(("told", "numbers"), [(9, []), (14, []), (17, [18])])
-def test_the_first_layer_told_is_no_switch_unless_another_must_have_been_there(tmp_path: Path, told: int, numbers: list[int]) -> None:
-    """Janus tells of a first layer late, or not at all."""
-    writer = JournalWriter(tmp_path, "task", 0)
-    track = make_track(writer)
-    for number in range(25):
-        if number == told:
-            track.layer(2, number * EVERY_MS * MS)
-        track.rtp(RtpPacket(7, 107, number + 1, number * 9000, True, IDR if number in (0, told + 1) else SLICE), number * EVERY_MS * MS)
-        track.tick(number * EVERY_MS * MS, number * EVERY_MS * MS)
-    writer.close()
-    frames = Journal(tmp_path).frames(Journal(tmp_path).tracks("alice", "video")[0])
-    assert [frame.rtp_time // 9000 for frame, _ in frames if frame.switched] == numbers
-
-
 def test_frames_that_waited_for_a_repair_are_told_apart_by_when_they_came(tmp_path: Path) -> None:
     assert marked(tmp_path / "j", [950], {0, 5, 10}, held=True) == [10]
 

@@ -41,6 +41,8 @@ class Attempt:
         self._cells: Sequence[Cell] | None = None
         self._asked: dict[str, Layer] = {}
         """what was asked for last of a simulcast camera, by mid"""
+        self._layers: dict[str, int] = {}
+        """the simulcast layer that comes, by mid: the first is told once, maybe before our side of the connection is up"""
         self._wanted = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cause = "unpublished"
@@ -183,6 +185,8 @@ class Attempt:
         self.tracks[media.mid] = track
         if track.layers is not None:
             track.layers.place(self._cells)
+        if media.mid in self._layers:
+            track.layer(self._layers[media.mid], clock.monotonic_ns())
         self._ssrcs[media.ssrc] = track.rtp
         if media.rtx_ssrc:
             self._ssrcs[media.rtx_ssrc] = track.rtx
@@ -201,6 +205,7 @@ class Attempt:
         track.close(cause)
 
     def _layer(self, mid: str, layer: int) -> None:
+        self._layers[mid] = layer
         if mid in self.tracks:
             self.tracks[mid].layer(layer, clock.monotonic_ns())
 

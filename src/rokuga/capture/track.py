@@ -30,8 +30,6 @@ LAYER_EARLY_NS = 100_000_000
 """The first packet of another simulcast layer may have come so much before we are told."""
 LAYER_LATE_NS = 300_000_000
 """A layer begins with a keyframe; where none is seen within this time, it came too long before we were told."""
-FIRST_LAYER_NS = 1_500_000_000
-"""Within which we are told which layer a track begins with. Janus does not always tell: then the first one told is another."""
 DOUBT_NS = 500_000_000
 """A hole this old has been asked for in vain more than twice. If it stays, the keyframe that ends the damage is on its way."""
 OUR_CHOICE = ("end", "unsubscribed")
@@ -91,8 +89,6 @@ class Track:
         # Janus leaves out temporal layers of VP8 alone.
         self._pace = Pace(setting.fps) if self.layers is not None and codec.name == "vp8" and setting.fps else None
         self._layer: int | None = None
-        self._began_ns: int | None = None
-        """when the first frame came"""
         self._told: deque[int] = deque()
         """when we were told of each layer whose first frame has not been seen"""
         self._measured: tuple[Size, int] | None = None
@@ -137,10 +133,9 @@ class Track:
         self._report = report, arrival_ns
 
     def layer(self, layer: int, now_ns: int) -> None:
-        """The server passes on another simulcast layer, from the next keyframe on. One told soon after the beginning is the first."""
+        """The server passes on another simulcast layer, from the next keyframe on. The first one told is no switch."""
         self._log.debug("simulcast layer", track=self._number, layer=layer)
-        late = self._began_ns is not None and now_ns - self._began_ns > FIRST_LAYER_NS
-        if self._layer is not None or late:
+        if self._layer is not None:
             self._told.append(now_ns)
         self._layer = layer
 
@@ -239,8 +234,6 @@ class Track:
                     item = item._replace(switched=True)
                 frames.append(item)
                 self.frames += 1
-                if self._began_ns is None:
-                    self._began_ns = item.first_arrival_ns
                 if asker is not None:
                     asker.media(item.keyframe, item.first_arrival_ns)
                     if item.keyframe and self.layers is not None:
