@@ -18,6 +18,7 @@ from rokuga.publish.clip import AUDIO_CLOCK, Clip, Kind, clock_of
 from rokuga.publish.media import Look
 from rokuga.render.mix.fit import Fit, fit
 from rokuga.render.mix.layout import CROP, Layout, Shown, arrange
+from rokuga.render.mix.tiles import AREA_FROM
 
 LOOK = Look()
 """what the clip's pictures measure"""
@@ -90,8 +91,9 @@ def ffmpeg(mix: Mix, video: Path, audio: Path, out: Path, paced: bool = False) -
     for number, place in enumerate(mix.places()):
         command += [*pace, "-threads", "1", "-i", str(video), *pace, "-threads", "1", "-i", str(audio)]
         rect = place.rect
+        flags = "area" if AREA_FROM * place.width <= LOOK.width else "fast_bilinear"
         filters.append(
-            f"[{2 * number}:v]scale={place.width}:{place.height}:flags=fast_bilinear,"
+            f"[{2 * number}:v]scale={place.width}:{place.height}:flags={flags},"
             f"crop={rect.width}:{rect.height}:{place.left}:{place.top}[v{number}]"
         )
     limiter = "alimiter=limit=0.9:level=0"

@@ -85,3 +85,13 @@ def test_a_picture_that_we_do_not_wait_for_is_no_loss(tmp_path: Path, cause: str
     journal = Journal(tmp_path)
     assert len(journal.payloads) == 1
     assert [loss.cause for loss in journal.losses()] == ["incomplete"] * lost
+
+
+def test_receiver_reports_come_each_second_at_first_and_then_each_five(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, "task", 0)
+    track = make_track(writer)
+    begin = 1_000_000 * MS
+    sent = [track.tick(begin + number * EVERY_MS * MS, begin) for number in range(300)]
+    writer.close()
+    reported = [number for number, datagrams in enumerate(sent) if any(data[1] == 201 for data in datagrams)]
+    assert reported == [0, 10, 20, 30, 40, 90, 140, 190, 240, 290]

@@ -25,7 +25,10 @@ from rokuga.journal.records import KeyframeAsked, Loss, TrackClosed, TrackOpened
 from rokuga.journal.writer import JournalWriter
 from rokuga.room.protocol import HIGHEST, Layer, Stream
 
-REPORT_NS = 1_000_000_000
+REPORT_NS = 5_000_000_000
+"""between receiver reports (RFC 3550 §6.2)"""
+EARLY_REPORTS, EARLY_REPORT_NS = 5, 1_000_000_000
+"""The first ones come faster: Janus keeps nothing for retransmission before it has one (see rtcp.CLAIMED_RTT_SECONDS), and they may be lost."""
 LAYER_EARLY_NS = 100_000_000
 """The first packet of another simulcast layer may have come so much before we are told."""
 LAYER_LATE_NS = 300_000_000
@@ -83,6 +86,7 @@ class Track:
         self._buffer = ReceiveBuffer(codec.clock_rate)
         self._arrived: list[tuple[RtpPacket, int]] = []
         self._report: tuple[rtcp.SenderReport, int] | None = None
+        self._reports = 0
         self._reported_ns = 0
         self._reported = (0, 0)
         self.layers = Layers() if stream.video is not None and stream.video.simulcast and media.kind == "video" else None
@@ -146,7 +150,8 @@ class Track:
         if self._measured is not None:
             self._measure(now_ns)
         datagrams: list[bytes] = []
-        if now_ns - self._reported_ns >= REPORT_NS:
+        if now_ns - self._reported_ns >= (REPORT_NS if self._reports >= EARLY_REPORTS else EARLY_REPORT_NS):
+            self._reports += 1
             self._reported_ns = now_ns
             datagrams.append(self._receiver_report(now_ns, utc_ns))
         if self._buffer.missing:

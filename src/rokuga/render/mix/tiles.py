@@ -25,6 +25,8 @@ INVISIBLE = 255
 _KNOWN_MATRICES = (0, 1, 4, 7, 9)
 """ISO/IEC 23091-2 MatrixCoefficients that need a conversion and have one: RGB, BT.709, FCC, SMPTE 240M, BT.2020"""
 _FULL_RANGE = 2
+AREA_FROM = 2
+"""A picture that is made so much smaller is the mean of its pixels: of FFmpeg's fast bilinear scaling fine stripes become a moire."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +182,7 @@ def _scaled(frame: VideoFrame, width: int, height: int, scaler: VideoReformatter
         "yuv420p",
         src_colorspace=None if frame.colorspace in _KNOWN_MATRICES else Colorspace.ITU601,
         dst_colorspace=Colorspace.ITU601,
-        interpolation=Interpolation.FAST_BILINEAR,
+        interpolation=Interpolation.AREA if AREA_FROM * width <= frame.width else Interpolation.FAST_BILINEAR,
         src_color_range=ColorRange.JPEG if frame.color_range == _FULL_RANGE else ColorRange.MPEG,
         dst_color_range=ColorRange.MPEG,
         threads=1,
