@@ -36,7 +36,8 @@ def fragments(unit: bytes, size: int = 20) -> list[bytes]:
 
 def test_single_units_aggregates_and_fragments_make_the_same_picture() -> None:
     whole = annex_b(SPS, PPS, IDR)
-    forms = [[SPS, PPS, IDR], [stap(SPS, PPS), IDR], [stap(SPS, PPS), *fragments(IDR)], [stap(SPS, PPS, IDR)]]
+    reserved = [bytes((part[0], part[1] | 0x20)) + part[2:] for part in fragments(IDR)]
+    forms = [[SPS, PPS, IDR], [stap(SPS, PPS), IDR], [stap(SPS, PPS), *fragments(IDR)], [SPS, PPS, *reserved], [stap(SPS, PPS, IDR)]]
     for form in forms:
         packets = Source().picture(*form)
         (unit,) = feed(H264Depacketizer(), packets)

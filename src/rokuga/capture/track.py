@@ -28,7 +28,7 @@ from rokuga.room.protocol import HIGHEST, Layer, Stream
 REPORT_NS = 5_000_000_000
 """between receiver reports (RFC 3550 §6.2)"""
 EARLY_REPORTS, EARLY_REPORT_NS = 5, 1_000_000_000
-"""The first ones come faster: Janus keeps nothing for retransmission before it has one (see rtcp.CLAIMED_RTT_SECONDS), and they may be lost."""
+"""The first come faster: before Janus has one it keeps nothing to be resent (see rtcp.CLAIMED_RTT_SECONDS), and they may be lost."""
 LAYER_EARLY_NS = 100_000_000
 """The first packet of another simulcast layer may have come so much before we are told."""
 LAYER_LATE_NS = 300_000_000

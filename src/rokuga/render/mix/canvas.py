@@ -7,6 +7,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 
 from rokuga.render.mix.colour import Rgb, yuv
 from rokuga.render.mix.layout import Rect
@@ -149,8 +150,12 @@ class _Stroke:
 
 def views(frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
     """The planes of a yuv420p frame, in place."""
-    y, u, v = (np.ndarray((plane.height, plane.width), np.uint8, memoryview(plane), 0, (plane.line_size, 1)) for plane in frame.planes)
-    return y, u, v
+    y, u, v = frame.planes
+    return _view(y), _view(u), _view(v)
+
+
+def _view(plane: VideoPlane) -> Plane:
+    return np.ndarray((plane.height, plane.width), np.uint8, memoryview(plane), 0, (plane.line_size, 1))
 
 
 def contains(outer: Rect, inner: Rect) -> bool:
