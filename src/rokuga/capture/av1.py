@@ -4,7 +4,7 @@ They come out as low-overhead bitstream (AV1 specification §5.2), each OBU with
 dav1d takes, one temporal unit at a time, and what MP4 and Matroska store.
 """
 
-from rokuga.capture.picture import MAX_BYTES, TOO_LARGE, PictureDepacketizer
+from rokuga.capture.picture import PictureDepacketizer
 from rokuga.capture.rtp import MalformedPacket
 
 Z, Y, N = 0x80, 0x40, 0x08
@@ -78,8 +78,7 @@ class Av1Depacketizer(PictureDepacketizer):
         for n, part in enumerate(parts):
             self._part += part
             if n == len(parts) - 1 and payload[0] & Y:
-                if len(self._data) + len(self._part) > MAX_BYTES:
-                    raise MalformedPacket(TOO_LARGE)
+                self._limit(len(self._data) + len(self._part))
                 return
             obu = bytes(self._part)
             self._part.clear()

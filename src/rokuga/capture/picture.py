@@ -11,7 +11,6 @@ from rokuga.capture.rtp import MalformedPacket
 
 MAX_BYTES = 8 * 1024 * 1024
 """A picture larger than this is no picture."""
-TOO_LARGE = "larger than any picture"
 MAX_GAPS = 64
 """So many holes without a packet between them (padding only) wait for the packet that tells whether they cost its picture."""
 
@@ -55,8 +54,7 @@ class PictureDepacketizer(ABC):
         if not (self._useless or self._broken):
             try:
                 self._add(payload)
-                if len(self._data) > MAX_BYTES:
-                    raise MalformedPacket(TOO_LARGE)
+                self._limit(len(self._data))
             except MalformedPacket:
                 self.malformed += 1
                 self._broken = True
@@ -117,6 +115,10 @@ class PictureDepacketizer(ABC):
             return [Spoiled(self._first_sequence, self._last_sequence, self._rtp_time, INCOMPLETE)]
         first, last = self._first_arrival, self._last_arrival
         return [AccessUnit(self._rtp_time, first, last, self._keyframe, bytes(self._data), self._orientation)]
+
+    def _limit(self, size: int) -> None:
+        if size > MAX_BYTES:
+            raise MalformedPacket("larger than any picture")
 
     def _forget(self) -> None:
         self._data.clear()
