@@ -19,6 +19,7 @@ from rokuga.embedded import EmbeddedJanus
 from rokuga.journal.records import Frame
 from rokuga.journal.writer import JournalWriter
 from rokuga.room.janus import open_room
+from rokuga.room.protocol import Layer
 from tests.capture.kit import PARAMS, CaptureProcess, Journal, ticking, until
 from tests.capture.pictures import decode
 from tests.kit.browser import SIMULCAST, chromium
@@ -111,9 +112,11 @@ async def test_a_layer_told_before_our_side_is_connected_is_not_forgotten(
 ) -> None:
     """Janus tells of the first layer once, with its first packet: which may be before our side has seen that the connection is up."""
     told = asyncio.Event()
+    attempts: list[tuple[Attempt, bool]] = []
     heard = Attempt._layer
 
     def hear(self: Attempt, mid: str, layer: int) -> None:
+        attempts.append((self, mid in self.tracks))
         heard(self, mid, layer)
         told.set()
 
@@ -136,6 +139,9 @@ async def test_a_layer_told_before_our_side_is_connected_is_not_forgotten(
         async with ticking(recording.tick):
             await browser.publish(janus.config, "room", "alice", "h264", *LARGE, layers=SIMULCAST)
             await until(lambda: Journal(tmp_path / "j").shown("alice", "h264") == MIDDLE)
+            first, late = attempts[0]
+            assert not late
+            await until(lambda: Layer(1) in [track.wanted for track in first.tracks.values()])
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         recording.end("end")

@@ -196,6 +196,8 @@ class Attempt:
     def _end_track(self, mid: str, cause: str) -> None:
         track = self.tracks.pop(mid)
         self._asked.pop(mid, None)
+        if cause != "replaced":
+            self._layers.pop(mid, None)  # the next camera in its place has its own first layer told
         self._ssrcs = {ssrc: take for ssrc, take in self._ssrcs.items() if take not in (track.rtp, track.rtx)}
         self._orientation_ids = {ssrc: number for ssrc, number in self._orientation_ids.items() if ssrc in self._ssrcs}
         try:

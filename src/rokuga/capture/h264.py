@@ -55,7 +55,7 @@ class H264Depacketizer(PictureDepacketizer):
             if self._fragment and 1 <= header & ~RESERVED <= 23:
                 self._data += payload[2:]
             else:
-                self._add_end(payload, header)
+                self._add_edge(payload, header)
             return
         if self._fragment:
             raise MalformedPacket("a fragmented NAL unit has no end")
@@ -74,7 +74,7 @@ class H264Depacketizer(PictureDepacketizer):
         else:
             raise MalformedPacket(f"packet type {kind} is not for packetization modes 0 and 1")
 
-    def _add_end(self, payload: bytes, header: int) -> None:
+    def _add_edge(self, payload: bytes, header: int) -> None:
         """The first or last fragment of a NAL unit."""
         kind = header & 0x1F
         start, end = header >= 0x80, header & 0x40 != 0

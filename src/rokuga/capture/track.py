@@ -27,8 +27,8 @@ from rokuga.room.protocol import HIGHEST, Layer, Stream
 
 REPORT_NS = 5_000_000_000
 """between receiver reports (RFC 3550 §6.2)"""
-EARLY_REPORTS, EARLY_REPORT_NS = 5, 1_000_000_000
-"""The first come faster: before Janus has one it keeps nothing to be resent (see rtcp.CLAIMED_RTT_SECONDS), and they may be lost."""
+EARLY_REPORTS, EARLY_REPORT_NS = 15, 1_000_000_000
+"""The first come faster: how long Janus keeps what may be resent follows them slowly (see rtcp.CLAIMED_RTT_SECONDS)."""
 LAYER_EARLY_NS = 100_000_000
 """The first packet of another simulcast layer may have come so much before we are told."""
 LAYER_LATE_NS = 300_000_000
@@ -137,7 +137,10 @@ class Track:
         self._report = report, arrival_ns
 
     def layer(self, layer: int, now_ns: int) -> None:
-        """The server passes on another simulcast layer, from the next keyframe on. The first one told is no switch."""
+        """The server passes on that simulcast layer, from the next keyframe on. The first one told is no switch, and so is one told again,
+        as Janus does when it is asked for what it sends."""
+        if layer == self._layer:
+            return
         self._log.debug("simulcast layer", track=self._number, layer=layer)
         if self._layer is not None:
             self._told.append(now_ns)

@@ -80,18 +80,19 @@ def test_where_a_wide_picture_is_cut_and_where_bars_are(mode: int, cut: float, b
     assert near(seen, 450, 160, BLUE)
 
 
-def stripes(frame: VideoFrame, _: int) -> None:
-    """One bright column of four."""
-    y, u, v = views(frame)
-    y[...] = np.where(np.arange(y.shape[1]) % 4 == 0, 200, 40).astype(np.uint8)
-    u[...] = v[...] = 128
+@pytest.mark.parametrize(("axis", "width", "height"), [(1, 160, 90), (0, 640, 90), (1, 160, 360)])
+def test_every_pixel_counts_in_a_picture_that_is_made_much_smaller(axis: int, width: int, height: int) -> None:
+    """Fine stripes become an even tone, as they would for an eye further off: also of a picture that is smaller in one direction alone."""
 
+    def stripes(frame: VideoFrame, _: int) -> None:
+        """One bright column, or row, of four."""
+        y, u, v = views(frame)
+        y[...] = np.where(np.indices(y.shape)[axis] % 4 == 0, 200, 40).astype(np.uint8)
+        u[...] = v[...] = 128
 
-def test_every_pixel_counts_in_a_picture_that_is_made_much_smaller() -> None:
-    """Fine stripes become an even tone, as they would for an eye further off."""
     journal = Journal()
-    [seen] = show(journal, journal.track(coded(640, 360, 1, stripes)), Rect(0, 0, 160, 90))
-    inside = seen[0][4:86, 4:156]
+    [seen] = show(journal, journal.track(coded(640, 360, 1, stripes)), Rect(0, 0, width, height))
+    inside = seen[0][4 : height - 4, 4 : width - 4]
     assert abs(float(inside.mean()) - 80) < 6
     assert inside.std() < 6
 

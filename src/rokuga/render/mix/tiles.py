@@ -175,6 +175,7 @@ def _upright(plane: Plane, orientation: int) -> Plane:
 
 def _scaled(frame: VideoFrame, width: int, height: int, scaler: VideoReformatter) -> VideoFrame:
     """As the canvas has its pixels; the frame itself if it is so already. What does not say otherwise is BT.601 in limited range."""
+    smaller = AREA_FROM * width <= frame.width or AREA_FROM * height <= frame.height
     return scaler.reformat(
         frame,
         width,
@@ -182,7 +183,7 @@ def _scaled(frame: VideoFrame, width: int, height: int, scaler: VideoReformatter
         "yuv420p",
         src_colorspace=None if frame.colorspace in _KNOWN_MATRICES else Colorspace.ITU601,
         dst_colorspace=Colorspace.ITU601,
-        interpolation=Interpolation.AREA if AREA_FROM * width <= frame.width else Interpolation.FAST_BILINEAR,
+        interpolation=Interpolation.AREA if smaller else Interpolation.FAST_BILINEAR,
         src_color_range=ColorRange.JPEG if frame.color_range == _FULL_RANGE else ColorRange.MPEG,
         dst_color_range=ColorRange.MPEG,
         threads=1,
