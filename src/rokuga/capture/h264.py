@@ -9,8 +9,6 @@ from rokuga.capture.rtp import MalformedPacket
 START_CODE = b"\0\0\0\1"
 IDR, SPS, AUD = 5, 7, 9
 STAP_A, FU_A = 24, 28
-RESERVED = 0x20
-"""The bit of a fragment's header that receivers ignore (RFC 6184 §5.8)."""
 
 
 def begins_access_unit(payload: bytes) -> bool:
@@ -50,12 +48,7 @@ class H264Depacketizer(PictureDepacketizer):
     def _add(self, payload: bytes) -> None:
         kind = payload[0] & 0x1F
         if kind == FU_A:
-            header = payload[1] if len(payload) > 2 else 0
-            # Most packets are of the middle of a NAL unit: neither start nor end.
-            if self._fragment and 1 <= header & ~RESERVED <= 23:
-                self._data += payload[2:]
-            else:
-                self._add_edge(payload, header)
+            self._add_fragment(payload)
             return
         if self._fragment:
             raise MalformedPacket("a fragmented NAL unit has no end")
@@ -74,17 +67,19 @@ class H264Depacketizer(PictureDepacketizer):
         else:
             raise MalformedPacket(f"packet type {kind} is not for packetization modes 0 and 1")
 
-    def _add_edge(self, payload: bytes, header: int) -> None:
-        """The first or last fragment of a NAL unit."""
+    def _add_fragment(self, payload: bytes) -> None:
+        if len(payload) < 3:
+            raise MalformedPacket("fragment cut off")
+        header = payload[1]
         kind = header & 0x1F
-        start, end = header >= 0x80, header & 0x40 != 0
-        if start is self._fragment or start is end or not 1 <= kind <= 23:
-            raise MalformedPacket("fragment cut off or out of place")
+        start, end = header >= 0x80, header & 0x40
+        if start is self._fragment or (start and end) or not 1 <= kind <= 23:
+            raise MalformedPacket("fragment out of place")
         if start:
             self._unit(kind, bytes((payload[0] & 0xE0 | kind,)) + payload[2:])
         else:
             self._data += payload[2:]
-        self._fragment = start
+        self._fragment = not end
 
     def _unit(self, kind: int, unit: bytes) -> None:
         self._keyframe = self._keyframe or kind == IDR

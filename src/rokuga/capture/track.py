@@ -137,8 +137,8 @@ class Track:
         self._report = report, arrival_ns
 
     def layer(self, layer: int, now_ns: int) -> None:
-        """The server passes on that simulcast layer, from the next keyframe on. The first one told is no switch, and so is one told again,
-        as Janus does when it is asked for what it sends."""
+        """The server passes on that simulcast layer, from the next keyframe on. The first one told is no switch; neither is one told
+        again, as Janus does when it is asked for what it sends."""
         if layer == self._layer:
             return
         self._log.debug("simulcast layer", track=self._number, layer=layer)
