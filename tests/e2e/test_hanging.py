@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -167,7 +168,8 @@ async def failures(system: Running) -> float:
 
 
 async def participants(system: Running, room: str) -> list[dict[str, Any]]:
-    async with room_user(system.janus, room, "counter") as counter:
+    # The one who counted before may not have been taken out of the room yet: a name of one's own each time.
+    async with room_user(system.janus, room, f"counter_{uuid4()}") as counter:
         listed: list[dict[str, Any]] = (await counter.request(request="listparticipants"))["participants"]
         return listed
 
