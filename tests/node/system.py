@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -68,7 +68,7 @@ class NodeSystem:
             self.client = await connect(self.config.temporal, self.config.temporal.address)
             self.tasks = TaskClient(self.client)
             self._worker = asyncio.create_task(run_worker(self.config, self.client, self.data))
-            stack.push_async_callback(self._stop_worker)
+            stack.push_async_callback(self.stop_control)
             stack.push_async_callback(self.end)
             self.start_node()
             self._stack = stack.pop_all()
@@ -77,13 +77,14 @@ class NodeSystem:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def _stop_worker(self) -> None:
+    async def stop_control(self) -> None:
+        """No workflow goes on until ``control_from``."""
         self._worker.cancel()
         await asyncio.gather(self._worker, return_exceptions=True)
 
     async def control_from(self, data: DataFolder) -> None:
         """Another control worker instead of the one before: on the node's machine, with its data folder, or elsewhere."""
-        await self._stop_worker()
+        await self.stop_control()
         self._worker = asyncio.create_task(run_worker(self.config, self.client, data))
 
     async def mend(self) -> None:
@@ -130,7 +131,8 @@ class NodeSystem:
     def kill(self, generation: Generation, name: str) -> None:
         pid = self.pid(generation, name)
         if pid:
-            psutil.Process(pid).kill()
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
 
     def publisher(self, room: str, user: str) -> Publisher:
         """A user who publishes a camera and a microphone."""

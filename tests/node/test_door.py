@@ -21,7 +21,7 @@ from rokuga.folders import DataFolder, Generation
 from rokuga.journal import records
 from rokuga.journal.reader import Entry, JournalReader
 from rokuga.node.capture import NotRecording
-from rokuga.node.keep import Kept
+from rokuga.node.keep import Kept, journal_end
 from rokuga.node.link import CaptureLink
 from rokuga.node.node import Node
 from rokuga.node.processes import Zygote
@@ -181,7 +181,7 @@ async def begun(system: NodeSystem, room: str) -> tuple[str, Generation]:
 @pytest.mark.live
 @pytest.mark.timeout(300)
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("how", ["the machine", "capture"])
+@pytest.mark.parametrize("how", ["the machine", "capture", "capture and all is uploaded"])
 async def test_a_modify_at_the_door_outlives_whoever_took_it(system: NodeSystem, near: TaskClient, how: str) -> None:
     """The task hears of it from the heartbeat, or from the error with which the recording failed, and its next generation has it."""
     async with system.publisher(f"outlives {how}", "alice"), system.publisher(f"outlives {how}", "bob"):
@@ -196,11 +196,19 @@ async def test_a_modify_at_the_door_outlives_whoever_took_it(system: NodeSystem,
             system.kill(generation, "capture")
             await until(lambda: not system.pid(generation, "capture"), 10, "capture is dead")
             system.start_node()
-        while not following.journal.exists():
-            if system.pid(generation, "capture"):
+        else:
+            if how != "capture":
+                await system.stop_control()
+
+            def sealed() -> bool:
                 system.kill(generation, "capture")
-            await asyncio.sleep(0.05)
-        await until(lambda: said(following), 30, "the next generation records")
+                return journal_end(generation.journal) is not None
+
+            await until(sealed, 60, "capture is given up")
+            if how != "capture":
+                await until(lambda: b'"done": true' in generation.order.read_bytes(), 60, "everything uploaded")
+                await system.control_from(system.data)
+        await until(lambda: following.journal.exists() and said(following), 60, "the next generation records")
         assert said(following)[0].params["lists"]["audio_block"] == ["bob"]
         await until(lambda: (following.folder / "reports.acked").exists(), 30, "the task knows that it has begun")
         await until(lambda: list(spool.read_manifest(following.spool)), 60, "a segment")

@@ -94,6 +94,17 @@ async def test_a_generation_has_one_recorder_whoever_finds_it_first(node: Node, 
     assert len(made) == 1
 
 
+async def test_what_is_done_is_held_unless_its_capture_was_lost(node: Node, tmp_path: Path) -> None:
+    """However little was left to upload when the task asks: one that nobody stopped has to be followed by another generation."""
+    ended(tmp_path, 0, done=True)
+    ended(tmp_path, 1, done=True, lost=True)
+    assert [await node.holds("task", number) for number in range(3)] == [True, False, False]
+    assert not await node.record(ORDER, b"1")
+    with pytest.raises(ApplicationError, match="capture is dead"):
+        await node.record(replace(ORDER, generation=1), b"1")
+    assert not node._recorders
+
+
 async def test_what_was_stopped_before_it_was_ordered_does_not_begin(node: Node, tmp_path: Path) -> None:
     """Delete right after Create. One that is on disk from before this node's start is to be finished all the same."""
     ended(tmp_path, 1)

@@ -35,6 +35,8 @@ class Kept:
     """task token of the ``record`` activity that waits for this generation"""
     done: bool = False
     """everything is in the store and every report was accepted or handed over"""
+    lost: bool = False
+    """done, and it was not stopped: its capture is dead, the task needs another generation"""
     told: int = 0
     """the latest version of its task"""
     modified_ms: int = 0

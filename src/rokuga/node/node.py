@@ -81,6 +81,8 @@ class Node:
             generation = self._folder(order)
             kept = await asyncio.to_thread(Kept.load, generation.order)
             if kept is not None and kept.done:
+                if kept.lost:
+                    raise _lost()
                 return False
             if kept is None and self._unwanted.pop(key, None) is not None:
                 raise ApplicationError("its task was stopped before it began", type=START_FAILED, non_retryable=True)
@@ -102,7 +104,9 @@ class Node:
             return recorder.holds
         generation = self._services.data.generation(task_id, number)
         kept = await asyncio.to_thread(Kept.load, generation.order)
-        return kept is not None and (kept.done or await self._in_order(generation))
+        if kept is None:
+            return False
+        return not kept.lost if kept.done else await self._in_order(generation)
 
     async def apply(self, order: ApplyOrder) -> int:
         try:

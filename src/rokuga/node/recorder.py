@@ -225,7 +225,7 @@ class Recorder:
         if self.outcome is not Outcome.START_FAILED:
             self.drained.set()
         await self.outbox.flushed()
-        self.kept = self.kept.but(done=True)
+        self.kept = self.kept.but(done=True, lost=self.outcome is not Outcome.ENDED)
         await asyncio.to_thread(self.kept.save, self.generation.order)
         self._log.info("recorder is done", outcome=self.outcome)
 
