@@ -41,8 +41,8 @@ async def test_the_limit_is_exact_under_concurrent_creates(system: System) -> No
         await until(lambda: system.receiver.types(f"/{app}").count(305) >= 3, 20, "all ended")
 
 
-async def _admitted(system: System, app: int, limit: int) -> None:
-    """Create one more, within the time in which its slot's release arrives."""
+async def _admitted(system: System, app: int, limit: int) -> str:
+    """Create one more and stop it; its TaskId. Within the time in which its slot's release arrives."""
     task = system.task(app)
     async with asyncio.timeout(10):
         while True:
@@ -54,6 +54,7 @@ async def _admitted(system: System, app: int, limit: int) -> None:
                     raise
                 await asyncio.sleep(0.1)
     await system.tasks.stop(app, task.task_id, "r")
+    return task.task_id
 
 
 async def test_a_leaked_slot_frees_itself(system: System) -> None:
@@ -70,7 +71,7 @@ async def test_a_leaked_slot_frees_itself(system: System) -> None:
     with pytest.raises(ApiError, match="RestrictedConcurrency"):
         await system.tasks.create(task, 1, 72)
     async with ScriptedNode(system.client, "leak"):
-        await _admitted(system, app, 1)
+        await system.closed(await _admitted(system, app, 1))
 
 
 async def test_a_running_task_keeps_its_slot_when_asked_after(system: System) -> None:
@@ -98,7 +99,7 @@ async def test_without_a_worker_create_fails_in_time_and_leaves_nothing(system: 
         system.start_worker()
     await system.tasks.settle()
     async with ScriptedNode(system.client, "after") as node:
-        await _admitted(system, app, 1)
+        await system.closed(await _admitted(system, app, 1))
         assert task.task_id not in [o.task_id for o in node.orders]
     with pytest.raises(ApiError, match="ResourceNotFound"):
         await system.tasks.describe(app, task.task_id)

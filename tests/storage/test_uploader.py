@@ -75,24 +75,34 @@ async def text_of(store: ObjectStore, name: str) -> str | None:
         return None
 
 
-async def check_reader_sees_truth(store: ObjectStore, made: Spool, playlists: list[str], stop: asyncio.Event) -> int:
-    """Read playlists until told to stop: each lists whole segments that are there, and never fewer than before. Counts the looks."""
-    looks, seen = 0, dict.fromkeys(playlists, 0)
-    while not stop.is_set():
-        for playlist in playlists:
-            text = await text_of(store, playlist)
-            if text is None:
-                assert seen[playlist] == 0, f"{playlist} went away"
-                continue
-            names = listed(text)
-            assert len(names) >= seen[playlist], f"{playlist} was replaced by an older one"
-            for name in names[max(0, seen[playlist] - 1) :]:
-                body = bytes(await (await obstore.get_async(store, f"task/{name}")).bytes_async())
-                assert body == made.content[name], name
-            seen[playlist] = len(names)
-            looks += 1
-        await asyncio.sleep(0.01)
-    return looks
+class Reader:
+    """Reads playlists until stopped: each lists whole segments that are there, and never fewer than before. ``looks`` counts."""
+
+    def __init__(self, store: ObjectStore, made: Spool, playlists: list[str]) -> None:
+        self.looks = 0
+        self.stop = asyncio.Event()
+        self._store = store
+        self._made = made
+        self._seen = dict.fromkeys(playlists, 0)
+
+    async def run(self) -> None:
+        while not self.stop.is_set():
+            for playlist in self._seen:
+                await self._look(playlist)
+            await asyncio.sleep(0.01)
+
+    async def _look(self, playlist: str) -> None:
+        text, seen = await text_of(self._store, playlist), self._seen[playlist]
+        if text is None:
+            assert seen == 0, f"{playlist} went away"
+            return
+        names = listed(text)
+        assert len(names) >= seen, f"{playlist} was replaced by an older one"
+        for name in names[max(0, seen - 1) :]:
+            body = bytes(await (await obstore.get_async(self._store, f"task/{name}")).bytes_async())
+            assert body == self._made.content[name], name
+        self._seen[playlist] = len(names)
+        self.looks += 1
 
 
 async def test_everything_arrives_and_leaves_the_disk(tmp_path: Path) -> None:
@@ -236,20 +246,22 @@ async def test_an_uploader_stopped_anywhere_is_gone_on_with(tmp_path: Path) -> N
     bench = Bench(tmp_path)
     bench.gate.aim(bench.destination)
     chance = random.Random(7)
-    stop = asyncio.Event()
     store = LocalStore(prefix=tmp_path / "store/recordings")
-    reader = asyncio.create_task(check_reader_sees_truth(store, bench.spool, ["a.m3u8", "b.m3u8"], stop))
-    for _ in range(25):
-        running = asyncio.create_task(bench.again().run())
-        for _ in range(chance.randrange(3)):
-            bench.spool.add(chance.choice(["a.m3u8", "b.m3u8"]), 3000)
-        await asyncio.sleep(chance.random() * 0.3)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-    bench.spool.finish()
-    await asyncio.wait_for(bench.again().run(), 20)
-    stop.set()
-    assert await reader > 20
+    async with asyncio.TaskGroup() as group:
+        reader = Reader(store, bench.spool, ["a.m3u8", "b.m3u8"])
+        group.create_task(reader.run())
+        stopped = 0
+        while stopped < 25 or reader.looks <= 20:
+            running = asyncio.create_task(bench.again().run())
+            for _ in range(chance.randrange(3)):
+                bench.spool.add(chance.choice(["a.m3u8", "b.m3u8"]), 3000)
+            await asyncio.sleep(chance.random() * 0.3)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            stopped += 1
+        bench.spool.finish()
+        await asyncio.wait_for(bench.again().run(), 20)
+        reader.stop.set()
     for playlist, segments in bench.spool.segments.items():
         assert listed((bench.store / playlist).read_text()) == [s.name for s in segments]
 
@@ -299,11 +311,12 @@ async def test_killed_again_and_again(seaweed: Seaweed, tmp_path: Path) -> None:
     order = {"target": asdict(target), "store": seaweed.section.model_dump(), "data": str(tmp_path), "spool": str(made.folder)}
     chance = random.Random(2)
     playlists = ["a.m3u8", "b.m3u8", "c.m3u8"]
-    stop = asyncio.Event()
-    reader = asyncio.create_task(check_reader_sees_truth(s3(seaweed), made, playlists, stop))
+    killed = asyncio.Event()
 
     async def cut() -> None:
-        for _ in range(150):
+        number = 0
+        while number < 150 or not killed.is_set():
+            number += 1
             made.add(chance.choice(playlists), chance.randrange(1000, 400_000))
             await asyncio.sleep(0.08)
         made.finish()
@@ -315,17 +328,22 @@ async def test_killed_again_and_again(seaweed: Seaweed, tmp_path: Path) -> None:
         process.stdin.close()
         return process
 
-    cutting = asyncio.create_task(cut())
-    for _ in range(8):
+    async with asyncio.TaskGroup() as group:
+        reader = Reader(s3(seaweed), made, playlists)
+        group.create_task(reader.run())
+        cutting = group.create_task(cut())
+        kills = 0
+        while kills < 8 or reader.looks <= 20:
+            process = start()
+            await asyncio.sleep(1 + chance.random() * 1.5)
+            process.kill()
+            process.wait()
+            kills += 1
+        killed.set()
+        await cutting
         process = start()
-        await asyncio.sleep(1 + chance.random() * 1.5)
-        process.kill()
-        process.wait()
-    await cutting
-    process = start()
-    assert await asyncio.to_thread(process.wait, 60) == 0
-    stop.set()
-    assert await reader > 20
+        assert await asyncio.to_thread(process.wait, 60) == 0
+        reader.stop.set()
     for playlist, segments in made.segments.items():
         text = await text_of(s3(seaweed), playlist)
         assert text is not None
