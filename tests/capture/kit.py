@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from rokuga import ipc
 from rokuga.capture.orders import Start, start_message
@@ -176,8 +177,8 @@ class CaptureProcess:
         assert (await self.request("stop", leave_code=leave_code, cause=cause))["ok"]
         await self.exited()
 
-    async def exited(self) -> None:
-        assert await asyncio.wait_for(self.process.wait(), 30) == 0
+    async def exited(self, seconds: float = 30) -> None:
+        assert await asyncio.wait_for(self.process.wait(), seconds) == 0
 
     def journal(self) -> Journal:
         return Journal(self.generation.journal)
@@ -192,6 +193,48 @@ class CaptureProcess:
                 self.events.append(message)
             else:
                 self._answers.pop(message["id"]).set_result(message)
+
+
+class Way:
+    """``async with``: a TCP way to a Janus that can be cut. ``config`` leads over it."""
+
+    def __init__(self, janus: Janus) -> None:
+        self._to = urlsplit(janus.url)
+        self._janus = janus
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        self.config = self._janus.model_copy(update={"url": f"ws://127.0.0.1:{self._port}"})
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cut()
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._lead, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End what goes over it, and let nobody in."""
+        self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(self._to.hostname, self._to.port)
+        self._open |= {writer, back}
+        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+        self._open.discard(writer)
 
 
 class BadNetwork:

@@ -14,7 +14,7 @@ from rokuga.embedded import EmbeddedJanus
 from rokuga.journal.records import End, Frame, Params, RoomEvent, Tick, TrackClosed
 from rokuga.publish import Clip, Publisher
 from rokuga.room.session import open_session
-from tests.capture.kit import PARAMS, CaptureProcess, place_in, until
+from tests.capture.kit import PARAMS, CaptureProcess, Way, place_in, until
 
 pytestmark = pytest.mark.live
 
@@ -206,6 +206,30 @@ async def test_a_successor_takes_the_bot_over(janus: EmbeddedJanus, tmp_path: Pa
         await capture.exited()
         assert capture.journal().records[-1] == End(101, "replaced")
         await successor.stop()
+
+
+async def test_one_that_was_cut_off_leaves_the_room_to_its_successor(janus: EmbeddedJanus, clips: Clips, tmp_path: Path) -> None:
+    """It has not heard that its session was ended, and joins again when its way to Janus is back."""
+    async with (
+        Publisher(janus.config, "room", "alice", clips["alice"], sources=("audio",)),
+        Way(janus.config) as way,
+        CaptureProcess(tmp_path / "g0") as capture,
+        CaptureProcess(tmp_path / "g1") as successor,
+    ):
+        assert (await capture.start(way.config))["ok"]
+        session = (await capture.request("status"))["session"]
+        await way.cut()
+        assert (await successor.start(janus.config, predecessor=session))["ok"]
+        await way.mend()
+        await capture.exited(60)
+        assert capture.journal().records[-1] == End(101, "replaced")
+        assert RoomEvent("link-lost") in capture.journal().records
+        status = await successor.request("status")
+        assert status["recording"]
+        assert not status["ended"]
+        await successor.stop()
+    assert successor.journal().records[-1] == End(0, "deleted")
+    assert RoomEvent("kicked") not in successor.journal().records
 
 
 async def test_a_room_that_cannot_be_joined_is_no_recording(tmp_path: Path) -> None:

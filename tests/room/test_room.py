@@ -178,12 +178,29 @@ async def test_a_predecessor_s_session_is_removed(janus: EmbeddedJanus) -> None:
             async with open_room(janus.config, "r", 0, "bot"):
                 pass
         assert caught.value.code == 436
-        async with open_room(janus.config, "r", 0, "bot", old.session_id) as new:
+        async with open_room(janus.config, "r", 0, "bot", [old.session_id]) as new:
             await watch.until(lambda w: w.gone)
             assert watch.gone == Gone("replaced")
             assert new.session_id != old.session_id
-    async with open_room(janus.config, "r", 0, "bot", predecessor_session=12345) as room:
+    async with open_room(janus.config, "r", 0, "bot", [12345]) as room:
         assert room.session_id, "a session that is gone already is no error"
+
+
+async def test_a_bot_that_rejoins_sends_nobody_away(janus: EmbeddedJanus) -> None:
+    """Whoever has its id now is its successor; what it has left itself, also by a try that came to nothing, is removed."""
+    config = changed(janus.config, room_secret="ours")
+    sessions: list[int] = []
+    async with open_room(config, "r", 0, "bot", sessions) as first:
+        assert sessions == [first.session_id]
+        async with open_room(config, "r", 0, "bot", sessions, ousts=False) as second, watching(second) as watch:
+            assert sessions == [second.session_id] != [first.session_id]
+            mine: list[int] = []
+            with pytest.raises(RoomError, match="stays in the room") as caught:
+                async with open_room(config, "r", 0, "bot", mine, ousts=False):
+                    pass
+            assert caught.value.code == 436
+            assert len(mine) == 1
+            assert watch.gone is None
 
 
 async def test_a_bot_of_ours_that_holds_the_id_is_sent_away_but_not_a_user(janus: EmbeddedJanus) -> None:

@@ -21,7 +21,7 @@ from rokuga.errors import RokugaError, RoomError
 from rokuga.folders import Generation
 from rokuga.journal.records import End, RoomEvent, Tick
 from rokuga.journal.writer import JournalWriter
-from rokuga.room.janus import open_room
+from rokuga.room.janus import ID_TAKEN, open_room
 from rokuga.room.model import Seating
 from rokuga.room.protocol import Gone, Room
 
@@ -98,6 +98,8 @@ class Capture:
         """what is closed to leave the room"""
         self._seating = Seating()
         self._session_id = 0
+        self._sessions: list[int] = []
+        """the bot's in Janus, so far as they may still hold its id"""
         self._applied_ns = 0
 
     async def run(self) -> None:
@@ -116,8 +118,9 @@ class Capture:
             await self._control.settle()
 
     async def _record(self, order: Start) -> None:
+        self._sessions = [order.predecessor_session] if order.predecessor_session else []
         try:
-            room = await self._join(order, order.predecessor_session)
+            room = await self._join(order, ousts=True)
             journal = JournalWriter(self._generation.journal, self._task_id, self._number)
         except (RoomError, OSError) as error:
             self._log.warning("cannot start", error=str(error))
@@ -163,11 +166,9 @@ class Capture:
             recording.link_lost()
             await recording.settle()
             await self._leave()
-            found = await self._first(self._rejoin(order, room.session_id), tasks)
+            found = await self._first(self._rejoin(order), tasks)
             if isinstance(found, Outcome):
                 return found
-            if found is None:
-                return Outcome(LINK_LOST, "link-lost")
             room = found
             journal.append(RoomEvent("link-found"))
 
@@ -191,22 +192,23 @@ class Capture:
             self._log.error("the room's events cannot be followed", exc_info=error)
             return Gone("link-lost")
 
-    async def _join(self, order: Start, predecessor: int) -> Room:
+    async def _join(self, order: Start, ousts: bool) -> Room:
         p = order.params
-        joining = open_room(order.janus, p.room_id, p.room_id_type, p.user_id, predecessor, self._seating)
+        joining = open_room(order.janus, p.room_id, p.room_id_type, p.user_id, self._sessions, self._seating, ousts)
         return await self._place.enter_async_context(joining)
 
-    async def _rejoin(self, order: Start, predecessor: int) -> Room | None:
-        """Join again, for REJOIN_SECONDS; None if it stays impossible."""
+    async def _rejoin(self, order: Start) -> Room | Outcome:
+        """Join again, for REJOIN_SECONDS. Whoever holds the bot's id all that time is a generation that followed while we were cut off."""
         deadline = clock.monotonic_ns() + round(REJOIN_SECONDS * SECOND)
         for pause in itertools.chain(REJOIN_PAUSES, itertools.repeat(REJOIN_PAUSES[-1])):
             await asyncio.sleep(pause)
             try:
-                return await self._join(order, predecessor)
+                return await self._join(order, ousts=False)
             except RoomError as error:
                 self._log.warning("cannot join again", error=str(error))
+                taken = error.code == ID_TAKEN
             if clock.monotonic_ns() > deadline:
-                return None
+                return Outcome(OUT["replaced"], "replaced") if taken else Outcome(LINK_LOST, "link-lost")
         raise AssertionError("unreachable")
 
     async def _leave(self) -> None:

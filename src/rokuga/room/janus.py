@@ -56,11 +56,11 @@ class JanusRoom:
         self.leaving = False
         self._log = _log.bind(room=room, bot=bot)
 
-    async def enter(self, seating: Seating) -> None:
+    async def enter(self, seating: Seating, ousts: bool) -> None:
         """Create the room if it is missing, join, and find out who is there. Raises RoomError."""
         self._handle = await self._session.attach(self)
         await self._create()
-        joined = await self._join()
+        joined = await self._join(ousts)
         # Rooms with require_pvtid let nobody subscribe who is not a participant.
         self._private_id = {"private_id": joined["private_id"]}
         entries: list[Message] = [*joined.get("publishers", []), *joined.get("attendees", [])]
@@ -152,14 +152,14 @@ class JanusRoom:
             if error.code != ROOM_EXISTS:
                 raise
 
-    async def _join(self) -> Message:
-        """Join under the bot's id; one of our bots that holds it is sent away. Raises RoomError (436: it stays, or a user holds it)."""
+    async def _join(self, ousts: bool) -> Message:
+        """Join under the bot's id; a bot that holds it is sent away if ``ousts``. Raises RoomError (436: it stays, or a user holds it)."""
         body: Message = {"request": "join", "ptype": "publisher", "room": self._room, "display": BOT_PREFIX + self._bot, **self._pin}
         if not self._by_display:
             body["id"] = self._bot
         loop = asyncio.get_running_loop()
         deadline = loop.time() + OUST_SECONDS
-        kicked = False
+        kicked = not ousts
         while True:
             holder = await self._holder()
             if holder is None:
@@ -174,7 +174,10 @@ class JanusRoom:
                 kicked = True
                 await self._kick(holder["id"])
             if loop.time() > deadline:
-                raise RoomError(ID_TAKEN, f"another recorder's bot {self._bot} stays in the room (the room's secret would remove it)")
+                raise RoomError(
+                    ID_TAKEN,
+                    f"another recorder's bot {self._bot} stays in the room" + (" (the room's secret would remove it)" if ousts else ""),
+                )
             await asyncio.sleep(0.05)
 
     async def _holder(self) -> Message | None:
@@ -245,19 +248,29 @@ def _named_in(items: Iterable[Message | Gone]) -> set[Feed]:
 
 @asynccontextmanager
 async def open_room(
-    config: Janus, room_id: str, room_id_type: int, bot: str, predecessor_session: int = 0, seating: Seating | None = None
+    config: Janus,
+    room_id: str,
+    room_id_type: int,
+    bot: str,
+    sessions: list[int] | None = None,
+    seating: Seating | None = None,
+    ousts: bool = True,
 ) -> AsyncIterator[JanusRoom]:
     """Join the room as ``bot``, creating it if it is missing; leave it at the end.
 
-    ``predecessor_session``: the Janus session of the bot before us; it is ended first, so that the id is free at once.
-    ``seating``: that of the room before, when a lost link is rejoined. Raises RoomError: Janus' code, 0 if it does not answer,
-    430 if the room cannot exist there, 436 if the bot's id is taken and stays so.
+    ``sessions``: Janus sessions of the bot before us; they are ended first, so that the id is free at once, and replaced by ours as
+    soon as there is one, also if it then does not come to anything. ``ousts``: another bot of ours that has the id is sent away; a
+    bot that rejoins must not, for who has its id now has taken the recording over. ``seating``: that of the room before, when a lost
+    link is rejoined. Raises RoomError: Janus' code, 0 if it does not answer, 430 if the room cannot exist there, 436 if the bot's id
+    is taken and stays so.
     """
     room = room_number(config, room_id, room_id_type)
-    async with open_session(config, predecessor_session) as session:
+    known = [] if sessions is None else sessions
+    async with open_session(config, known) as session:
+        known[:] = [session.id]
         joined = JanusRoom(config, session, room, bot)
         try:
-            await joined.enter(Seating() if seating is None else seating)
+            await joined.enter(Seating() if seating is None else seating, ousts)
             yield joined
         finally:
             joined.leaving = True

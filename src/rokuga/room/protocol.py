@@ -116,7 +116,7 @@ class Room(Protocol):
     """A joined room (``async with``). Raises RoomError when joining fails."""
 
     session_id: int
-    """Janus' number of our session: a successor ends it to get the bot's id (``open_room(predecessor_session=…)``)."""
+    """Janus' number of our session: a successor ends it to get the bot's id (``open_room(sessions=…)``)."""
 
     def changes(self) -> AsyncIterator[RoomChange]:
         """What happens in the room, beginning with who and what is there now; ends after Gone."""

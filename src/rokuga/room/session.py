@@ -1,7 +1,7 @@
 """A Janus session and its plugin handles."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
@@ -125,13 +125,13 @@ async def _remove(link: Link, session_id: int) -> None:
 
 
 @asynccontextmanager
-async def open_session(config: Janus, predecessor: int = 0) -> AsyncIterator[Session]:
-    """A session on the Janus of ``config``; the one numbered ``predecessor`` is removed first. Raises RoomError."""
+async def open_session(config: Janus, predecessors: Iterable[int] = ()) -> AsyncIterator[Session]:
+    """A session on the Janus of ``config``; those numbered ``predecessors`` are removed first. Raises RoomError."""
     secrets = {"apisecret": config.api_secret.get_secret_value(), "token": config.token.get_secret_value()}
     common = {key: value for key, value in secrets.items() if value}
     session = Session()
     async with open_link(config.url, "janus-protocol", common, session.on_message, session.on_lost) as link:
-        if predecessor:
+        for predecessor in predecessors:
             await _remove(link, predecessor)
         await session.start(link)
         keeper = asyncio.create_task(session.keep_alive())
