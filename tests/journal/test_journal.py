@@ -195,6 +195,14 @@ async def test_goes_on_in_a_new_file_at_the_size_limit(tmp_path: Path, monkeypat
     assert entries(tmp_path) == ([Tick(n) for n in range(100)], [])
 
 
+async def test_what_is_written_last_is_in_the_last_file_however_old_that_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with JournalWriter(tmp_path, "task", 0) as writer:
+        monkeypatch.setattr(writer_module, "FILE_NS", 0)
+        writer.append(End(3, "kicked"))
+    assert len(files(tmp_path)) == 1
+    assert entries(tmp_path) == ([End(3, "kicked")], [])
+
+
 async def test_a_full_disk_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     async with JournalWriter(tmp_path, "task", 0) as writer:
         good = writer._fd

@@ -92,6 +92,19 @@ def test_a_dead_captures_journal_gets_its_end(tmp_path: Path) -> None:
     assert records == [Tick(), End(SEALED, "given up")]
 
 
+def test_an_end_is_found_before_a_file_that_was_begun_and_never_used(tmp_path: Path) -> None:
+    generation = Generation(tmp_path)
+    seal(generation, Kept.of(ORDER), 3, "kicked")
+    for _ in range(2):
+        JournalWriter(generation.journal, "task", 2).close()
+    assert journal_end(generation.journal) == End(3, "kicked")
+    seal(Generation(tmp_path / "goes on"), Kept.of(ORDER), 3, "kicked")
+    writer = JournalWriter(tmp_path / "goes on" / "journal", "task", 2)
+    writer.append(Tick())
+    writer.close()
+    assert journal_end(tmp_path / "goes on" / "journal") is None
+
+
 def test_a_journal_without_tracks_is_finished_without_render(tmp_path: Path) -> None:
     generation = Generation(tmp_path)
     generation.spool.mkdir()

@@ -107,7 +107,9 @@ class JournalWriter:
             self.flush()
 
     def flush(self, last: bool = False) -> None:
-        """Hand the buffer to the operating system; at file limits go on in a new file. ``last``: also into a full disk's headroom."""
+        """Hand the buffer to the operating system; at file limits go on in a new file. ``last``: nothing follows, so in none, and
+        also into a full disk's headroom.
+        """
         if self._buffer:
             try:
                 if not last:
@@ -120,7 +122,7 @@ class JournalWriter:
             del self._buffer[:written]
             self._file_bytes += written
             self._dirty = True
-        if self._buffer:
+        if self._buffer or last:
             return
         now = clock.monotonic_ns()
         if self._file_bytes >= FILE_BYTES or now - self._file_since >= FILE_NS:

@@ -81,14 +81,17 @@ class Kept:
 
 
 def journal_end(folder: Path) -> End | None:
-    """The End record of a journal, None while it has none. Reads the newest file only; blocking. Raises JournalError."""
-    numbers = [number for number, _ in files(folder)]
-    if not numbers:
-        return None
-    with JournalReader(folder, Position(numbers[-1], 0)) as reader:
-        for item in reader.read():
-            if isinstance(item, Entry) and isinstance(item.record, End):
-                return item.record
+    """The End record of a journal, None while it has none. Reads the newest file with a record only; blocking. Raises JournalError."""
+    for number, _ in reversed(files(folder)):
+        some = False
+        with JournalReader(folder, Position(number, 0)) as reader:
+            for item in reader.read():
+                if isinstance(item, Entry):
+                    if isinstance(item.record, End):
+                        return item.record
+                    some = True
+        if some:
+            return None
     return None
 
 
