@@ -266,6 +266,20 @@ async def test_an_uploader_stopped_anywhere_is_gone_on_with(tmp_path: Path) -> N
         assert listed((bench.store / playlist).read_text()) == [s.name for s in segments]
 
 
+async def test_what_was_noted_and_not_said_is_said_by_whoever_comes_after(tmp_path: Path) -> None:
+    """Killed between a playlist's only put and its report."""
+    bench = Bench(tmp_path)
+    bench.gate.aim(bench.destination)
+    bench.spool.add("a.m3u8")
+    bench.spool.finish()
+    await asyncio.wait_for(bench.uploader.run(), 20)
+    said = list(bench.reports)
+    bench.reports.clear()
+    await asyncio.wait_for(bench.again().run(), 20)
+    assert sorted(bench.reports) == sorted(said)
+    assert bench.kinds.count("uploaded") == 1
+
+
 async def test_errors_are_told_once_a_minute_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setattr(stores, "PUT_SECONDS", 0.2)

@@ -172,6 +172,9 @@ class Uploader:
         text = PlaylistText(self._folder, playlist.name)
         attempt = 0
         next_ns = 0
+        if playlist.stored:
+            # Who noted it may have been killed before it could say so.
+            await self._notify_stored(playlist)
         while not playlist.closed:
             due = self.ledger.due(playlist)
             pause = max(0.0, (next_ns - clock.monotonic_ns()) / 1e9) if due and not due[1] else 0.0
@@ -202,8 +205,11 @@ class Uploader:
             attempt = 0
             line = {"playlist": playlist.name, "count": count, "closed": closed}
             await self._confirm(line, partial(self.ledger.store, playlist.name, count, closed))
-            await self._notify("uploaded", f"uploaded/{playlist.name}", {"file": playlist.name})
+            await self._notify_stored(playlist)
         text.remove()
+
+    async def _notify_stored(self, playlist: Playlist) -> None:
+        await self._notify("uploaded", f"uploaded/{playlist.name}", {"file": playlist.name})
 
     async def _turned(self, changed: asyncio.Event, seconds: float) -> None:
         """Wait for a change, at most so long (0: for ever)."""
