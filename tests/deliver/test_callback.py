@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from rokuga.control.model import CONTROL_QUEUE
+from rokuga.control.late import LateInput, LateWorkflow
+from rokuga.control.model import CONTROL_QUEUE, RecordOrder
+from rokuga.control.signals import late_id, late_owner
 from rokuga.deliver import events
 from rokuga.deliver.callback import CallbackInput, CallbackState, CallbackWorkflow, Leave, callback_id
 from rokuga.deliver.events import Sender
 from rokuga.deliver.queue import Queue, Retry
+from tests.control.scripted_node import ScriptedNode
 from tests.control.system import System, until
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
@@ -50,6 +53,8 @@ async def test_status_2_follows_when_all_late_owners_have_brought_theirs(system:
     for owner in ("late/g0", "late/g1"):
         await queue.signal(CallbackWorkflow.join, owner)
     await queue.signal(CallbackWorkflow.enqueue, [events.upload_stop(1000, 1)])
+    # A task that had to decide once more.
+    await queue.signal(CallbackWorkflow.enqueue, [events.upload_stop(1000, 0)])
     await queue.signal(CallbackWorkflow.leave, Leave("task"))
     await queue.signal(CallbackWorkflow.leave, Leave("late/g1", True, 5000))
     await until(lambda: system.receiver.types(f"/{app}") == [305], 20, "305 Status 1")
@@ -69,6 +74,24 @@ async def test_no_status_2_when_something_is_gone_for_good(system: System) -> No
     await queue.signal(CallbackWorkflow.leave, Leave("late/g0", False))
     await queue.result()
     assert system.receiver.types(f"/{app}") == [305]
+
+
+@pytest.mark.parametrize("ran", [True, False])
+async def test_a_generation_of_which_a_node_has_nothing_lacks_only_what_it_recorded(system: System, ran: bool) -> None:
+    app = system.app()
+    task = system.task(app)
+    order = RecordOrder(task.task_id, 0, 1, task.params, task.target, "sig")
+    given = CallbackInput(Sender(task.task_id, app, "room", "bot"), ["task", late_owner(0), late_owner(1)])
+    queue = await system.client.start_workflow(CallbackWorkflow.run, given, id=callback_id(task.task_id), task_queue=CONTROL_QUEUE)
+    await queue.signal(CallbackWorkflow.enqueue, [events.upload_stop(1000, 1)])
+    await queue.signal(CallbackWorkflow.leave, Leave("task"))
+    async with ScriptedNode(system.client, f"nothing left {ran}", room=False) as node:
+        late = LateInput(order, node.id, True, ran)
+        await system.client.execute_workflow(LateWorkflow.run, late, id=late_id(task.task_id, 0), task_queue=CONTROL_QUEUE)
+    await queue.signal(CallbackWorkflow.leave, Leave(late_owner(1), True, 5000))
+    await queue.result()
+    statuses = [got.body["EventInfo"]["Payload"]["Status"] for got in system.receiver.taken(f"/{app}")]
+    assert statuses == ([1] if ran else [1, 2])
 
 
 async def test_it_goes_on_from_the_past_it_carried_over(system: System) -> None:

@@ -22,11 +22,12 @@ RECOVER_DAYS = 30
 
 @dataclass(frozen=True)
 class LateInput:
-    """``callbacks``: whether the task has a callback queue."""
+    """``callbacks``: whether the task has a callback queue. ``ran``: whether the task has heard that it was in the room."""
 
     order: RecordOrder
     node: str
     callbacks: bool
+    ran: bool = True
 
 
 @workflow.defn
@@ -59,4 +60,4 @@ class LateWorkflow:
             if events:
                 await tell(queue, "enqueue", events)
         last_ms = max((r.ms for r in recovered.reports), default=0)
-        await tell(queue, "leave", Leave(late_owner(order.generation), complete, last_ms))
+        await tell(queue, "leave", Leave(late_owner(order.generation), complete or not given.ran, last_ms))

@@ -166,7 +166,7 @@ class TaskWorkflow:
                 generation = state.lates_due.pop(0)
                 state.lates.append(generation)
                 await self._queue("join", late_owner(generation))
-                late = LateInput(self._order(generation), state.nodes[str(generation)], task.callbacks)
+                late = LateInput(self._order(generation), state.nodes[str(generation)], task.callbacks, generation in state.ran)
                 await begin(LateWorkflow, late, late_id(task.task_id, generation))
             case Todo.GENERATION:
                 timing, generation = task.timing, state.generation

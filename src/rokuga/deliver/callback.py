@@ -78,8 +78,8 @@ class CallbackWorkflow:
     def enqueue(self, events: list[Event]) -> None:
         """Append events, each once by its key."""
         for event in events:
-            self._state.queue.add(event)
-            self._state.short |= event.type == 305 and event.payload.get("Status") == 1
+            if self._state.queue.add(event):
+                self._state.short |= event.type == 305 and event.payload.get("Status") == 1
         self._news = True
 
     @workflow.signal

@@ -56,8 +56,11 @@ def file_info(ms: int, generation: int, file: str) -> Event:
 
 
 def upload_stop(ms: int, status: int) -> Event:
-    """305. ``status`` 0: all is in the store, 1: something is not, 2: now that is, too."""
-    return Event(305, ms, {"Status": status}, f"305/{status}")
+    """305. ``status`` 0: all is in the store, 1: something is not, 2: now that is, too.
+
+    A task says 0 or 1 once: if it has to decide again, because its worker was lost, the first word holds.
+    """
+    return Event(305, ms, {"Status": status}, "305/late" if status == 2 else "305")
 
 
 def failover(ms: int, generation: int) -> Event:
