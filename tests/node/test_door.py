@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from rokuga import clock
@@ -20,7 +21,7 @@ from rokuga.errors import ApiError
 from rokuga.folders import DataFolder, Generation
 from rokuga.journal import records
 from rokuga.journal.reader import Entry, JournalReader
-from rokuga.node.capture import NotRecording
+from rokuga.node.capture import NotRecording, Outcome
 from rokuga.node.keep import Kept, journal_end
 from rokuga.node.link import CaptureLink
 from rokuga.node.node import Node
@@ -50,8 +51,14 @@ class Activity:
     def __init__(self) -> None:
         self.beats: list[Beat] = []
         self.gone = False
+        self.status = WorkflowExecutionStatus.RUNNING
+        """of the task"""
 
-    def get_workflow_handle(self, _: str) -> None: ...
+    def get_workflow_handle(self, _: str) -> "Activity":
+        return self
+
+    async def describe(self) -> "Activity":
+        return self
 
     def get_async_activity_handle(self, *, task_token: bytes) -> "Activity":
         return self
@@ -136,6 +143,30 @@ async def test_who_may_be_answered_at_the_door(node: Node, recording: tuple[Reco
     assert not await recorder._heart.tell()
     with pytest.raises(NotRecording, match="others may know"):
         node.describe(1, "task")
+
+
+async def test_a_stop_that_capture_has_not_heard_is_told_again(node: Node, recording: tuple[Recorder, Link, Activity]) -> None:
+    """It comes up, or is started again: what this process remembers goes with this process."""
+    recorder, link, _ = recording
+    recorder._capture._link = None
+    stop = StopOrder("task", 0, 0, "deleted")
+    with pytest.raises(ApplicationError, match="not up yet"):
+        await node.halt(stop)
+    recorder._capture._link = cast(CaptureLink, link)
+    await node.halt(stop)
+    assert [asked["do"] for asked in link.asked] == ["stop"]
+
+
+async def test_one_whose_task_has_closed_is_abandoned(node: Node, recording: tuple[Recorder, Link, Activity]) -> None:
+    """Also if its own workflow still listens to its heartbeat: the task may not know that it began it."""
+    recorder, _, activity = recording
+    assert not await recorder.abandoned()
+    recorder.outbox.closed = True
+    assert not await recorder.abandoned(), "it still runs"
+    activity.status = WorkflowExecutionStatus.COMPLETED
+    assert await recorder.abandoned()
+    recorder.outcome = Outcome.ENDED
+    assert not await recorder.abandoned()
 
 
 async def test_a_recorder_that_leaves_is_asked_nothing(node: Node, recording: tuple[Recorder, Link, Activity]) -> None:

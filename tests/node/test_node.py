@@ -13,11 +13,12 @@ from temporalio.exceptions import ApplicationError
 from rokuga import clock
 from rokuga.config import Config, Store
 from rokuga.config import Recorder as RecorderSection
-from rokuga.control.model import START_FAILED, Params, RecordOrder, StopOrder, StoreTarget
+from rokuga.control.model import NOTHING_LEFT, START_FAILED, Params, RecordOrder, StopOrder, StoreTarget
 from rokuga.folders import DataFolder, Generation
 from rokuga.journal.reader import files
 from rokuga.journal.records import FileHeader
 from rokuga.node import node as module
+from rokuga.node.capture import Outcome
 from rokuga.node.keep import Kept, seal
 from rokuga.node.node import Node
 from rokuga.node.outbox import Outbox
@@ -170,6 +171,17 @@ async def test_days_of_a_stores_refusals_fit_the_answer_of_recover(node: Node, t
         reports = (await recovering).reports
     assert [r.kind for r in reports] == ["uploaded"] + ["upload_error"] * module.LATE_ERRORS + ["drained"]
     assert reports[-2].key == f"upload_error/NoSuchBucket/{module.LATE_ERRORS + 49}"
+
+
+async def test_of_one_that_could_not_start_there_is_nothing_to_recover(node: Node) -> None:
+    """Its failure could not be told in time, so the task took it for lost."""
+    await node.record(ORDER, b"1")
+    recovering = asyncio.create_task(node.recover(ORDER, lambda: None))
+    await asyncio.sleep(0)
+    node._recorders["task", 0].outcome = Outcome.START_FAILED
+    with pytest.raises(ApplicationError, match="nothing of that generation") as error:
+        await asyncio.wait_for(recovering, 10)
+    assert error.value.type == NOTHING_LEFT
 
 
 async def test_a_recorders_journal_goes_when_the_store_has_what_was_made_of_it(node: Node, tmp_path: Path) -> None:

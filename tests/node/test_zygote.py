@@ -16,7 +16,7 @@ from rokuga.config import Janus
 from rokuga.control.model import Params
 from rokuga.folders import Generation
 from rokuga.node import capture
-from rokuga.node.keep import Kept
+from rokuga.node.keep import Kept, seal
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive, kill
 from rokuga.node.zygote import PRELOAD
@@ -162,3 +162,15 @@ async def test_a_capture_that_answers_no_more_is_killed_and_started_again(tmp_pa
             await asyncio.gather(running, return_exceptions=True)
             kill(tmp_path, "capture")
     assert not psutil.pid_exists(int(pids[0]))
+
+
+async def test_one_that_began_without_our_knowing_is_not_started_twice(tmp_path: Path) -> None:
+    """The disk refused the note that it has started: its end is its end."""
+    generation = Generation(tmp_path)
+    outbox = Outbox(generation.outbox, "task", 0, cast(Client, None))
+    kept = Kept("task", 0, 1, Params(1, "room", 0, "bot"))
+    seal(generation, kept, 3, "kicked")
+    async with Zygote([CHILDREN]) as zygote:
+        ended = await capture.Capture(generation, zygote, Janus(), outbox, lambda: kept, fresh=True).run()
+    assert ended is capture.Outcome.ENDED
+    assert [report.payload for report in outbox.of("stopped")] == [{"leave_code": 3}]

@@ -79,10 +79,12 @@ class Capture:
 
     async def _see_through(self) -> Outcome:
         deaths: deque[int] = deque(maxlen=RESTARTS)
-        starting = self._fresh and not self._outbox.has("started")
+        # The journal begins when capture is in the room.
+        starting = self._fresh and not self._generation.journal.exists()
         while True:
             if alive(self._generation.folder, CAPTURE):
                 await self._attend(adopted=True)
+                starting = starting and not self._generation.journal.exists()
                 continue
             end = None if starting else await asyncio.to_thread(journal_end, self._generation.journal)
             if end is not None:
@@ -133,11 +135,15 @@ class Capture:
             self._halt = (SEALED, "given up")
 
     async def halt(self, leave_code: int, cause: str) -> None:
-        """Leave the room and end the journal. Raises LinkError if capture does not obey."""
+        """Leave the room and end the journal. Raises LinkError if capture does not obey, NotRecording if it cannot be told yet.
+
+        Then it is told as soon as it can be, if this process lives so long.
+        """
         if self._halt is None:
             self._halt = (leave_code, cause)
-        if self._link is not None:
-            await self._stop(self._link)
+        if self._link is None:
+            raise NotRecording("its capture is not up yet")
+        await self._stop(self._link)
 
     async def status(self) -> ipc.Message:
         """Capture's own words on how it is; empty if it does not answer at once."""

@@ -121,7 +121,7 @@ class Node:
             self._unwanted = {k: since for k, since in self._unwanted.items() if now - since < UNWANTED_NS} | {key: now}
         try:
             await self._found(*key).halt(order.leave_code, order.cause)
-        except LinkError as error:
+        except (NotRecording, LinkError) as error:
             raise ApplicationError(str(error), type="NotRecording") from error
 
     async def recover(self, order: RecordOrder, beat: Callable[[], None]) -> Recovered:
@@ -131,7 +131,7 @@ class Node:
         if key not in self._recorders:
             kept = await asyncio.to_thread(Kept.load, self._folder(order).order)
             if kept is None:
-                raise ApplicationError("this node has nothing of that generation", type=NOTHING_LEFT, non_retryable=True)
+                raise _nothing_left()
         recorder = self._recorders.get(key)
         if recorder is None:
             assert kept is not None
@@ -145,6 +145,8 @@ class Node:
         waiting = asyncio.ensure_future(recorder.drained.wait())
         try:
             while not waiting.done():
+                if recorder.outcome is Outcome.START_FAILED:
+                    raise _nothing_left()
                 beat()
                 await asyncio.wait([waiting], timeout=RECOVER_BEAT_SECONDS)
         finally:
@@ -266,6 +268,8 @@ class Node:
     async def _end_capture(self, recorder: Recorder, leave_code: int = SEALED, cause: str = "given up") -> None:
         try:
             await recorder.halt(leave_code, cause)
+        except NotRecording:
+            self._log.info("capture leaves when it is up", task_id=recorder.kept.task_id)
         except LinkError as error:
             self._log.error("capture does not leave, is killed", task_id=recorder.kept.task_id, error=str(error))
             kill(recorder.generation.folder, CAPTURE)
@@ -306,3 +310,7 @@ class Node:
 
 def _lost() -> ApplicationError:
     return ApplicationError("its capture is dead", type="CaptureLost", non_retryable=True)
+
+
+def _nothing_left() -> ApplicationError:
+    return ApplicationError("this node has nothing of that generation", type=NOTHING_LEFT, non_retryable=True)

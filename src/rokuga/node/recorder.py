@@ -167,7 +167,7 @@ class Recorder:
         self._layout_changed.set()
 
     async def halt(self, leave_code: int, cause: str) -> None:
-        """Leave the room and end the journal; uploads go on. Raises LinkError if capture does not obey."""
+        """Leave the room and end the journal; uploads go on. Raises as ``Capture.halt``."""
         if self.capturing:
             await self._capture.halt(leave_code, cause)
 
@@ -362,7 +362,9 @@ class Recorder:
     async def abandoned(self) -> bool:
         """Whether nobody waits for this recording any more and its task has ended; asks the orchestrator."""
         since = self._heart.orphaned_ns
-        if not self.capturing or since is None or clock.monotonic_ns() - since < ORPHAN_NS:
+        orphaned = since is not None and clock.monotonic_ns() - since >= ORPHAN_NS
+        # A task that has closed may not know of us: it began us in a step that was lost with its process, and then chose otherwise.
+        if not self.capturing or not (orphaned or self.outbox.closed):
             return False
         try:
             found = await self._services.client.get_workflow_handle(self.kept.task_id).describe()
