@@ -71,6 +71,10 @@ class RoomError(RokugaError):
         self.message = message
 
 
+class BotStays(RoomError):
+    """Another recorder's bot has the id of ours and keeps it."""
+
+
 class FontError(RokugaError):
     """The typeface of watermarks is not installed."""
 

@@ -13,7 +13,7 @@ from rokuga.folders import Generation
 from rokuga.journal.reader import Entry, JournalReader
 from rokuga.journal.records import End, Tick, TrackOpened
 from rokuga.journal.writer import JournalWriter
-from rokuga.node.keep import SEALED, Kept, finish_trackless, journal_end, manifest_finished, seal
+from rokuga.node.keep import SEALED, Kept, finish_trackless, journal_begun, journal_end, manifest_finished, seal
 from rokuga.node.main import locked, own_id
 from rokuga.storage import spool
 from rokuga.storage.spool import Finished
@@ -90,6 +90,7 @@ def test_a_dead_captures_journal_gets_its_end(tmp_path: Path) -> None:
         assert reader.header is not None
         assert reader.header.epoch_ns == epoch
     assert records == [Tick(), End(SEALED, "given up")]
+    assert journal_begun(generation.journal)
 
 
 def test_an_end_is_found_before_a_file_that_was_begun_and_never_used(tmp_path: Path) -> None:
@@ -123,8 +124,10 @@ def test_a_journal_without_tracks_is_finished_without_render(tmp_path: Path) -> 
 
 def test_a_journal_that_never_was_is_sealed_too(tmp_path: Path) -> None:
     assert journal_end(tmp_path / "journal") is None
+    assert not journal_begun(tmp_path / "journal")
     seal(Generation(tmp_path), Kept.of(ORDER), 0, "stopped")
     assert journal_end(tmp_path / "journal") == End(0, "stopped")
+    assert not journal_begun(tmp_path / "journal")
 
 
 def test_a_finished_manifest(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from temporalio.client import Client
 from rokuga.config import Janus
 from rokuga.control.model import Params
 from rokuga.folders import Generation
+from rokuga.journal.records import Tick
+from rokuga.journal.writer import JournalWriter
 from rokuga.node import capture
 from rokuga.node.keep import Kept, seal
 from rokuga.node.outbox import Outbox
@@ -169,8 +171,12 @@ async def test_one_that_began_without_our_knowing_is_not_started_twice(tmp_path:
     generation = Generation(tmp_path)
     outbox = Outbox(generation.outbox, "task", 0, cast(Client, None))
     kept = Kept("task", 0, 1, Params(1, "room", 0, "bot"))
+    writer = JournalWriter(generation.journal, "task", 0)
+    writer.append(Tick())
+    writer.close()
     seal(generation, kept, 3, "kicked")
     async with Zygote([CHILDREN]) as zygote:
         ended = await capture.Capture(generation, zygote, Janus(), outbox, lambda: kept, fresh=True).run()
     assert ended is capture.Outcome.ENDED
+    assert [report.kind for report in outbox.unacknowledged] == ["started", "stopped"]
     assert [report.payload for report in outbox.of("stopped")] == [{"leave_code": 3}]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from rokuga.config import Janus
 from rokuga.embedded import EmbeddedJanus
-from rokuga.errors import RoomError
+from rokuga.errors import BotStays, RoomError
 from rokuga.room.janus import open_room
 from rokuga.room.model import Seating
 from rokuga.room.protocol import Gone, UserLeft
@@ -195,7 +195,7 @@ async def test_a_bot_that_rejoins_sends_nobody_away(janus: EmbeddedJanus) -> Non
         async with open_room(config, "r", 0, "bot", sessions, ousts=False) as second, watching(second) as watch:
             assert sessions == [second.session_id] != [first.session_id]
             mine: list[int] = []
-            with pytest.raises(RoomError, match="stays in the room") as caught:
+            with pytest.raises(BotStays, match="stays in the room") as caught:
                 async with open_room(config, "r", 0, "bot", mine, ousts=False):
                     pass
             assert caught.value.code == 436
@@ -210,9 +210,11 @@ async def test_a_bot_of_ours_that_holds_the_id_is_sent_away_but_not_a_user(janus
         assert watch.gone == Gone("replaced")
         async with watching(new) as other, room_user(janus.config, "r", "x"):
             await other.until(lambda w: w.users == {"x": 0})
-            with pytest.raises(RoomError, match="x is a user in the room"):
-                async with open_room(config, "r", 0, "x"):
-                    pass
+            for ousts in (True, False):
+                with pytest.raises(RoomError, match="x is a user in the room") as caught:
+                    async with open_room(config, "r", 0, "x", ousts=ousts):
+                        pass
+                assert not isinstance(caught.value, BotStays)
             assert other.users == {"x": 0}
 
 

@@ -17,11 +17,11 @@ from rokuga import clock, ipc
 from rokuga.capture.control import ControlServer
 from rokuga.capture.orders import Start, read_params, read_start
 from rokuga.capture.recording import Recording
-from rokuga.errors import RokugaError, RoomError
+from rokuga.errors import BotStays, RokugaError, RoomError
 from rokuga.folders import Generation
 from rokuga.journal.records import End, RoomEvent, Tick
 from rokuga.journal.writer import JournalWriter
-from rokuga.room.janus import ID_TAKEN, open_room
+from rokuga.room.janus import open_room
 from rokuga.room.model import Seating
 from rokuga.room.protocol import Gone, Room
 
@@ -198,7 +198,7 @@ class Capture:
         return await self._place.enter_async_context(joining)
 
     async def _rejoin(self, order: Start) -> Room | Outcome:
-        """Join again, for REJOIN_SECONDS. Whoever holds the bot's id all that time is a generation that followed while we were cut off."""
+        """Join again, for REJOIN_SECONDS. A bot that still holds our id then has taken over while we were cut off."""
         deadline = clock.monotonic_ns() + round(REJOIN_SECONDS * SECOND)
         for pause in itertools.chain(REJOIN_PAUSES, itertools.repeat(REJOIN_PAUSES[-1])):
             await asyncio.sleep(pause)
@@ -206,7 +206,7 @@ class Capture:
                 return await self._join(order, ousts=False)
             except RoomError as error:
                 self._log.warning("cannot join again", error=str(error))
-                taken = error.code == ID_TAKEN
+                taken = isinstance(error, BotStays)
             if clock.monotonic_ns() > deadline:
                 return Outcome(OUT["replaced"], "replaced") if taken else Outcome(LINK_LOST, "link-lost")
         raise AssertionError("unreachable")

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from rokuga.control.direct import tell
 from rokuga.control.model import NOTHING_LEFT, RecordOrder, Recovered, node_queue
@@ -48,8 +48,10 @@ class LateWorkflow:
                 heartbeat_timeout=timedelta(seconds=RECOVER_HEARTBEAT_SECONDS),
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5), non_retryable_error_types=[NOTHING_LEFT]),
             )
-        except ActivityError:
-            complete = False
+        except ActivityError as error:
+            # Where nothing was recorded nothing is missing; of a node that never came back nobody knows.
+            nothing = isinstance(error.cause, ApplicationError) and error.cause.type == NOTHING_LEFT
+            complete = nothing and not given.ran
         news = LateNews(order.generation, complete, recovered.reports)
         open_still = await tell(order.task_id, "late", news)
         if not given.callbacks:
@@ -60,4 +62,4 @@ class LateWorkflow:
             if events:
                 await tell(queue, "enqueue", events)
         last_ms = max((r.ms for r in recovered.reports), default=0)
-        await tell(queue, "leave", Leave(late_owner(order.generation), complete or not given.ran, last_ms))
+        await tell(queue, "leave", Leave(late_owner(order.generation), complete, last_ms))

@@ -60,7 +60,7 @@ def upload_stop(ms: int, status: int) -> Event:
 
     A task says 0 or 1 once: if it has to decide again, because its worker was lost, the first word holds.
     """
-    return Event(305, ms, {"Status": status}, "305/late" if status == 2 else "305")
+    return Event(305, ms, {"Status": status}, "305/2" if status == 2 else "305")
 
 
 def failover(ms: int, generation: int) -> Event:

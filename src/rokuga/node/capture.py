@@ -15,7 +15,7 @@ from rokuga.control.model import Params
 from rokuga.errors import RokugaError
 from rokuga.folders import Generation
 from rokuga.node import metrics
-from rokuga.node.keep import SEALED, Kept, journal_end, seal
+from rokuga.node.keep import SEALED, Kept, journal_begun, journal_end, seal
 from rokuga.node.link import CaptureLink, LinkError
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive, kill
@@ -79,15 +79,17 @@ class Capture:
 
     async def _see_through(self) -> Outcome:
         deaths: deque[int] = deque(maxlen=RESTARTS)
-        # The journal begins when capture is in the room.
-        starting = self._fresh and not self._generation.journal.exists()
+        starting = self._fresh and not await self._begun()
         while True:
             if alive(self._generation.folder, CAPTURE):
                 await self._attend(adopted=True)
-                starting = starting and not self._generation.journal.exists()
+                starting = starting and not await self._begun()
                 continue
             end = None if starting else await asyncio.to_thread(journal_end, self._generation.journal)
             if end is not None:
+                if await self._begun():
+                    # Whoever saw it start may not have been able to note it.
+                    await self._outbox.add("started", "started", {})
                 if end.leave_code == SEALED:
                     return Outcome.SEALED
                 await self._outbox.add("stopped", "stopped", {"leave_code": end.leave_code})
@@ -107,6 +109,7 @@ class Capture:
                 self._log.warning("capture died, starts again", deaths=len(deaths))
                 await asyncio.sleep(PAUSE_SECONDS * (len(deaths) - 1))
             error = await self._attend(adopted=False)
+            starting = starting and not await self._begun()
             if error and starting and not self._halt:
                 await self._outbox.add("failed", "failed", {"error": error})
                 return Outcome.START_FAILED
@@ -153,6 +156,10 @@ class Capture:
             return await self._link.request("status", STATUS_SECONDS)
         except LinkError:
             return {}
+
+    async def _begun(self) -> bool:
+        """Whether something was recorded."""
+        return await asyncio.to_thread(journal_begun, self._generation.journal)
 
     async def _seal(self, leave_code: int, cause: str) -> None:
         await asyncio.to_thread(seal, self._generation, self._kept(), leave_code, cause)

@@ -95,6 +95,15 @@ def journal_end(folder: Path) -> End | None:
     return None
 
 
+def journal_begun(folder: Path) -> bool:
+    """Whether capture has written to it: one that was sealed before it began has its End alone. Blocking. Raises JournalError."""
+    numbers = [number for number, _ in files(folder)]
+    if not numbers:
+        return False
+    with JournalReader(folder, Position(numbers[0], 0)) as reader:
+        return any(not isinstance(item.record, End) for item in reader.read() if isinstance(item, Entry))
+
+
 def seal(generation: Generation, kept: Kept, leave_code: int, cause: str) -> None:
     """Give the journal of a dead capture its end, in a file of its own; blocking. Raises OSError."""
     writer = JournalWriter(generation.journal, kept.task_id, kept.generation)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from rokuga.config import Janus
-from rokuga.errors import RoomError
+from rokuga.errors import BotStays, RoomError
 from rokuga.room.admin import entry_times
 from rokuga.room.link import Message
 from rokuga.room.model import BOT_PREFIX, Feed, RoomModel, Seating
@@ -174,10 +174,8 @@ class JanusRoom:
                 kicked = True
                 await self._kick(holder["id"])
             if loop.time() > deadline:
-                raise RoomError(
-                    ID_TAKEN,
-                    f"another recorder's bot {self._bot} stays in the room" + (" (the room's secret would remove it)" if ousts else ""),
-                )
+                hint = " (the room's secret would remove it)" if ousts else ""
+                raise BotStays(ID_TAKEN, f"another recorder's bot {self._bot} stays in the room{hint}")
             await asyncio.sleep(0.05)
 
     async def _holder(self) -> Message | None:
@@ -262,7 +260,7 @@ async def open_room(
     soon as there is one, also if it then does not come to anything. ``ousts``: another bot of ours that has the id is sent away; a
     bot that rejoins must not, for who has its id now has taken the recording over. ``seating``: that of the room before, when a lost
     link is rejoined. Raises RoomError: Janus' code, 0 if it does not answer, 430 if the room cannot exist there, 436 if the bot's id
-    is taken and stays so.
+    is taken and stays so (BotStays: by another bot).
     """
     room = room_number(config, room_id, room_id_type)
     known = [] if sessions is None else sessions
