@@ -181,6 +181,8 @@ async def test_a_killed_capture_has_written_all_but_the_last_100_ms(janus: Embed
             await capture.stop()
     journal = capture.journal()
     assert {e.position.file for e in journal.entries} == {1, 2}
+    assert [r for r in journal.of(RoomEvent) if r.event == "restarted"] == [RoomEvent("restarted")]
+    assert next(e.record for e in journal.entries if e.position.file == 2) == RoomEvent("restarted")
     assert len({t.track for t in journal.tracks("alice", "audio")}) == 2
     assert journal.records[-1] == End(0, "deleted")
 

@@ -86,10 +86,12 @@ def test_a_dead_captures_journal_gets_its_end(tmp_path: Path) -> None:
     seal(generation, Kept.of(ORDER), SEALED, "given up")
     assert journal_end(generation.journal) == End(SEALED, "given up")
     with JournalReader(generation.journal) as reader:
-        records = [item.record for item in reader.read() if isinstance(item, Entry)]
+        entries = [item for item in reader.read() if isinstance(item, Entry)]
+        records = [entry.record for entry in entries]
         assert reader.header is not None
         assert reader.header.epoch_ns == epoch
     assert records == [Tick(), End(SEALED, "given up")]
+    assert entries[0].monotonic_ns == entries[1].monotonic_ns, "however late it is sealed, nothing came after its last record"
     assert journal_begun(generation.journal)
 
 

@@ -12,12 +12,14 @@ from av.audio.frame import AudioFrame
 from av.packet import Packet
 
 from rokuga.journal.reader import Position
+from rokuga.journal.records import Frame, TrackOpened
 from rokuga.render import sound
-from rokuga.render.audio import opus_samples
+from rokuga.render.audio import BLOCK, opus_samples
 from rokuga.render.decode import OpusDecoder
 from rokuga.render.plan import AudioPlan, Head, LineKey, Ref
 from rokuga.render.sound import Payload, aac_frames, decoded, silences
-from tests.render.material import opus
+from tests.render.material import EPOCH, SECOND, opus
+from tests.render.test_fold import Room
 from tests.render.test_media import rms
 
 MUTED = b"\x78\x00\x00\x00"
@@ -116,6 +118,27 @@ def test_dtx_is_silent_between_the_words(work: dict[str, int]) -> None:
     assert rms(samples[: 48_000 - 2048]) > 0.1
     assert rms(samples[48_000 + 4096 : 240_000 - 4096]) == 0
     assert rms(samples[240_000 + 4096 : 280_000]) > 0.1
+
+
+def test_a_refresh_of_background_noise_is_silent_also_at_the_beginning_of_a_segment() -> None:
+    noise = opus(10, beep_every=1.0, channels=1)[20]
+    words = opus(10, beep_every=0.02, tone=450, channels=1)
+    packets = [(n, words[n]) for n in range(50)] + [(50, DTX)]
+    for begin in range(70, 600, 20):
+        packets += [(begin, noise), (begin + 1, DTX)]
+    room = Room().add(0, TrackOpened(1, "a", "main", "audio", "opus", 48_000, 2))
+    data = dict(packets)
+    for number in data:
+        arrival = EPOCH + round(number * 0.02 * SECOND)
+        room.add(number * 0.02, Frame(1, number * 960, arrival, arrival, False, data[number]))
+    plans = [plan for _, plan in room.plans(20) if isinstance(plan, AudioPlan)]
+    assert len(plans) > 1
+    for plan in plans:
+        at = [p.time for p in plan.packets]
+        # What lies behind the segment's frames is for the encoder alone.
+        end = plan.origin + BLOCK * (plan.first + len(plan.pts))
+        sounds = [t // 960 for t, silent in zip(at, silences(plan.packets, at), strict=True) if not silent and t < end]
+        assert all(number < 50 for number in sounds), sounds
 
 
 def test_lost_sound_is_made_up_for_60_ms_and_then_fades_without_a_click() -> None:

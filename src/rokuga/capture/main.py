@@ -130,6 +130,8 @@ class Capture:
         try:
             async with journal:
                 self._journal = journal
+                if journal.continues:
+                    journal.append(RoomEvent("restarted"))
                 self._recording = recording = Recording(journal, order.params, order.version, self._log)
                 self._started.set_result("")
                 tasks = [

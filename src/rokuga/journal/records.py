@@ -160,7 +160,9 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class RoomEvent:
-    """Something happened in the room. ``event``: joined, left, kicked, destroyed, link-lost, link-found, order.
+    """Something happened in the room. ``event``: joined, left, kicked, destroyed, link-lost, link-found, order, restarted.
+
+    ``restarted``: capture died and goes on with nothing that was before: no track is open any more, and who is there joins again.
 
     ``order`` is the user's place in room-entry order (from 0), -1 where it has none.
     """

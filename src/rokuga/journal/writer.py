@@ -51,6 +51,8 @@ class JournalWriter:
         # Also a file whose header never reached the disk has its number.
         self._file = max((number for number, _ in files(folder)), default=0)
         before = last_header(folder)
+        self.continues = before is not None
+        """there was a writer before"""
         if before is not None:
             self._epoch = (before.epoch_ns, before.epoch_utc_ns)
             self._next_track = last_track(folder) + 1

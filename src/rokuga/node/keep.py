@@ -10,7 +10,7 @@ from typing import Any
 
 from rokuga.control.model import Lists, Params, RecordOrder
 from rokuga.folders import Generation
-from rokuga.journal.reader import Entry, JournalReader, Position, files, last_track
+from rokuga.journal.reader import Entry, JournalReader, Position, Run, files, last_track
 from rokuga.journal.records import End
 from rokuga.journal.writer import JournalWriter
 from rokuga.storage import spool
@@ -105,12 +105,26 @@ def journal_begun(folder: Path) -> bool:
 
 
 def seal(generation: Generation, kept: Kept, leave_code: int, cause: str) -> None:
-    """Give the journal of a dead capture its end, in a file of its own; blocking. Raises OSError."""
+    """Give the journal of a dead capture its end, in a file of its own; blocking. Raises OSError, JournalError.
+
+    Its time is that of the last record: a mix goes on up to there, and this may be days later.
+    """
+    ended_ns = _last_ns(generation.journal)
     writer = JournalWriter(generation.journal, kept.task_id, kept.generation)
-    writer.append(End(leave_code, cause))
+    writer.append(End(leave_code, cause), ended_ns)
     writer.close()
     if writer.failed is not None:
         raise writer.failed
+
+
+def _last_ns(folder: Path) -> int | None:
+    """When the newest record was appended (monotonic ns), None: there is none."""
+    for number, _ in reversed(files(folder)):
+        with JournalReader(folder, Position(number, 0)) as reader:
+            last = max((item.monotonic_ns for item in reader.runs() if isinstance(item, Entry | Run)), default=None)
+        if last is not None:
+            return last
+    return None
 
 
 def finish_trackless(generation: Generation) -> bool:

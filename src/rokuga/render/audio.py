@@ -3,7 +3,7 @@
 A run is sound whose RTP times can be compared, with holes of at most a second. Within it, AAC frame k is the samples from 1024 k on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rokuga.journal.reader import Arrived
@@ -33,6 +33,8 @@ OPUS_STEREO = 0x04
 """of the TOC byte"""
 SILENT_BYTES = 5
 """An Opus packet of 20 ms can hold nothing that is heard in so few: a muted microphone's are so, and those of DTX."""
+DTX_BYTES = 2
+"""A packet of at most this many says that the publisher falls silent, and sends nothing until it says more (RFC 6716 §2.1.9)."""
 CODECS = ("opus", "pcmu", "pcma", "g722")
 
 
@@ -55,6 +57,12 @@ def packet_samples(codec: str, item: Arrived) -> int:
         return opus_samples(item.head)
     # G.711: a byte a sample; G.722: a byte for two samples at 16 kHz, but RTP time runs at 8 kHz (RFC 3551 §4.5.2).
     return min(item.size * (RATE // 8000), GAP_SAMPLES)
+
+
+def from_pause(packets: Sequence[Ref], first: int) -> int:
+    """``first``, or the one before if that announces a pause: what follows a pause may be background noise, see ``sound.silences``."""
+    before = packets[first - 1] if first else None
+    return first - 1 if before and before.codec == "opus" and before.size <= DTX_BYTES else first
 
 
 class Sound:
@@ -121,12 +129,14 @@ class Sound:
         border = self.first + len(pts)
         low = self._needed(self.first)
         high = self.origin + BLOCK * (border + POST_BLOCKS)
-        packets = tuple(p for p in self.packets if p.time + p.samples > low and p.time < high)
+        inside = [i for i, p in enumerate(self.packets) if p.time + p.samples > low and p.time < high]
+        packets = tuple(self.packets[from_pause(self.packets, inside[0]) : inside[-1] + 1]) if inside else ()
         self.planned_channels = self.channels
         plan = AudioPlan(head, self.origin, self.first, tuple(pts), packets, self.channels)
         self.first = border
         needed = self._needed(border)
-        while self.packets and self.packets[0].time + self.packets[0].samples <= needed:
+        past = sum(p.time + p.samples <= needed for p in self.packets)
+        for _ in range(from_pause(self.packets, past)):
             self.offset_ns = self.packets.pop(0).offset_ns
         return plan
 

@@ -87,10 +87,11 @@ class Fold:
                 line.close(entry.position, record.track)
         elif isinstance(record, End):
             self.ended = True
-            for line in self._lines.values():
-                for track in line.track_numbers:
-                    line.close(entry.position, track)
-        elif not isinstance(record, Tick | RoomEvent):
+            self._close_all(entry.position)
+        elif isinstance(record, RoomEvent):
+            if record.event == "restarted":
+                self._close_all(entry.position)
+        elif not isinstance(record, Tick):
             return []
         plans: list[Plan] = []
         past: list[LineKey] = []
@@ -103,6 +104,13 @@ class Fold:
         for key in past:
             self._forget(key)
         return plans
+
+    def _close_all(self, position: Position) -> None:
+        for line in self._lines.values():
+            if position >= line.start:
+                for track in line.track_numbers:
+                    line.close(position, track)
+                    self._tracks.pop(track, None)
 
     def state(self, after: Position) -> dict[str, Any]:
         """Plain JSON to go on from; ``after`` is where the next entry begins. Holds for as long as all segments so far exist."""

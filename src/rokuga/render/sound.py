@@ -14,7 +14,7 @@ import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
-from rokuga.render.audio import BLOCK, POST_BLOCKS, PRE_BLOCKS, RATE, SILENT_BYTES
+from rokuga.render.audio import BLOCK, DTX_BYTES, POST_BLOCKS, PRE_BLOCKS, RATE, SILENT_BYTES
 from rokuga.render.decode import SAMPLE, Decoder, OpusDecoder, PcmDecoder
 from rokuga.render.plan import AudioPlan, Ref
 
@@ -23,8 +23,6 @@ CONCEALED = 2_880
 """What libopus makes up for lost packets sounds right for about 60 ms; it is then faded out."""
 FADE_OUT, FADE_IN = 960, 240
 """20 ms into a silence, 5 ms out of one: no click"""
-DTX_BYTES = 2
-"""A packet of at most this many says that the publisher falls silent, and sends nothing until it says more (RFC 6716 §2.1.9)."""
 CONVERGING = 4
 """Packets that the decoder is given before those that are heard after a silence (RFC 7845 §4.6: 80 ms)."""
 EDGE_BLOCKS = 4

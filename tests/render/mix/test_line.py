@@ -184,12 +184,33 @@ def test_sound_or_picture_alone(stream_type: int) -> None:
     assert all((p.video is None) == (stream_type == 1) and (p.audio is None) == (stream_type == 2) for p in plans)
 
 
-@pytest.mark.live
-def test_resumed_at_any_record_it_decides_the_same() -> None:
+def started_again(bob_is_back: bool) -> MixRoom:
+    """Two, whose capture dies without a word at 10.5 s; its successor tells who is there, under new numbers. At 20 s one is left, at
+    40 s nobody.
+    """
+    room = MixRoom().come(0, 0).come(0, 1).sends(0, 0, 10).sends(1, 0, 10)
+    room.add(10.5, RoomEvent("restarted")).add(10.5, Params(1, {**PARAMS, **MIXED}))
+    for user, end in ((0, 40), (1, 20))[: 1 + bob_is_back]:
+        picture, voice = 11 + 2 * user, 12 + 2 * user
+        room.add(10.6, RoomEvent("joined", f"user{user}", user))
+        room.add(10.7, TrackOpened(picture, f"user{user}", "main", "video", "h264", 90_000))
+        room.add(10.7, TrackOpened(voice, f"user{user}", "main", "audio", "opus", 48_000, 2))
+        room.video(picture, 10.8, end, range(30), rtp=100).audio(voice, 10.8, end, rtp=100)
+        room.add(end, TrackClosed(picture, "left")).add(end, TrackClosed(voice, "left")).add(end, RoomEvent("left", f"user{user}", user))
+    return room
+
+
+def lively() -> MixRoom:
     room = (
         MixRoom({"fill_type": 1}).come(0, 0).sends(0, 0, 26).come(5.3, 1).sends(1, 5.5, 18).go(18.2, 1).modify(16, 2, {"MixLayoutMode": 1})
     )
     room.go(26, 0).come(34, 2).sends(2, 34, 45)
+    return room
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("room", [lively(), started_again(True)], ids=["lively", "started again"])
+def test_resumed_at_any_record_it_decides_the_same(room: MixRoom) -> None:
     entries = room.entries(45)
     whole = Fold(HEADER, room.peek)
     plans = [plan for entry in entries for plan in whole.feed(entry)]
@@ -239,3 +260,43 @@ def test_a_camera_whose_keyframe_has_not_come_is_no_picture_and_stops_nobody() -
     assert seen(plans, 20) == [True, True]
     sources = next(p.video.sources for p in plans if p.video and p.head.pts > HEAD_START_90K + 15 * 90_000)
     assert [bool(source) for source in sources] == [True, False]
+
+
+@pytest.mark.parametrize("bob_is_back", [True, False])
+def test_a_capture_that_was_started_again_leaves_no_ghosts(bob_is_back: bool) -> None:
+    room = started_again(bob_is_back)
+    plans = mixed(room, 90)
+    assert seen(plans, 5) == [True, True]
+    assert seen(plans, 15) == [True] * (1 + bob_is_back)
+    assert seen(plans, 25) == [True]
+    assert abs(plans[-1].head.end_pts - HEAD_START_90K - 40 * 90_000) < 90_000, "what is empty at the end is not recorded"
+
+
+def test_where_a_mix_goes_on_does_not_change_with_what_comes_later() -> None:
+    """Three who go in another order than their names', and then nothing is decided any more."""
+    room = MixRoom().come(0, 2).sends(2, 0, 33).come(1, 1).sends(1, 1, 33).come(2, 0).sends(0, 2, 33)
+    for number, gone in ((2, 31), (1, 32), (0, 33)):
+        room.go(gone, number)
+    for place, (at, record) in enumerate(room.records):
+        if isinstance(record, RoomEvent):
+            # The last by name came first.
+            room.records[place] = (at, replace(record, order=2 - record.order))
+    entries = room.entries(64)
+    fold = Fold(HEADER, room.peek)
+    states: list[tuple[int, str]] = []
+    for entry in entries:
+        fold.feed(entry)
+        state = fold.state(entry.after)
+        states.append((state["lines"][0]["position"][1] if state["lines"] else 0, json.dumps(state["lines"])))
+    for (position, before), (following, after) in pairwise(states):
+        assert before == after or position != following
+
+
+def test_without_sound_no_sound_is_kept() -> None:
+    """As when a journal that has some is composed without."""
+    room = MixRoom({"stream_type": 2}).come(0, 0).sends(0, 0, 30)
+    fold = Fold(HEADER, room.peek)
+    for entry in room.entries(30):
+        fold.feed(entry)
+    (line,) = fold.state(Position(1, 10**6))["lines"]
+    assert line["state"]["voices"] == []

@@ -46,7 +46,11 @@ def test_what_is_shown_no_more_is_forgotten_up_to_its_keyframe() -> None:
 def test_a_publisher_without_keyframes_is_bounded() -> None:
     made = reel(0, count=MOST + 50)
     made.forget((MOST + 40) * 6000)
-    assert len(made.pictures) == MOST
+    assert made.pictures == []
+    made = reel(0, 100, count=MOST + 50)
+    made.forget((MOST + 40) * 6000)
+    assert len(made.pictures) == MOST - 50
+    assert made.pictures[0].ref.keyframe
 
 
 def test_a_pause_is_a_stop_from_2500_ms_on() -> None:

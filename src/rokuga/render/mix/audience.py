@@ -25,6 +25,9 @@ class Audience:
             self.orders[user_id] = order
         elif event == "left":
             self.orders.pop(user_id, None)
+        elif event == "restarted":
+            self.orders.clear()
+            self.tracks.clear()
 
     def opened(self, number: int, user_id: str, media_id: MediaName, kind: Kind) -> None:
         self.tracks[number] = ((user_id, media_id), kind)
@@ -47,7 +50,7 @@ class Audience:
     def save(self) -> dict[str, Any]:
         """Plain JSON."""
         tracks = [[number, *key, kind] for number, (key, kind) in self.tracks.items()]
-        return {"orders": self.orders, "tracks": tracks}
+        return {"orders": dict(self.orders), "tracks": tracks}
 
     @staticmethod
     def load(state: dict[str, Any]) -> "Audience":

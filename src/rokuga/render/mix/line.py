@@ -96,9 +96,11 @@ class MixLine(Line):
         record, pts = noted.record, self._timeline.pts(noted.at_ns)
         match record:
             case RoomEvent():
-                self._audience.room(record.event, record.user_id, record.order)
-                if record.event == "left":
+                if record.event == "left" or (record.event == "restarted" and self._audience.orders):
                     self._until = max(self._until, pts)
+                if record.event == "restarted":
+                    self._closed |= dict.fromkeys(self._audience.tracks, pts)
+                self._audience.room(record.event, record.user_id, record.order)
             case TrackOpened():
                 self._audience.opened(record.track, record.user_id, record.media_id, record.kind)
             case TrackClosed():
@@ -146,8 +148,9 @@ class MixLine(Line):
 
     def _take(self, track: Track, frames: list[Arrived], settled: list[Settled]) -> None:
         if track.kind == "audio":
-            self._hear(track, frames, settled)
-        else:
+            if self._has_audio:
+                self._hear(track, frames, settled)
+        elif self._has_video:
             for frame, time in zip(frames, settled, strict=True):
                 self._see(track, frame, time)
 

@@ -46,7 +46,7 @@ class Voice(NamedTuple):
     at: int
     """mix time of its first sample"""
     length: int
-    """samples that it takes up there: as many as it has, or a few more or fewer (clock drift is corrected by stretching, at most 0.5 %)"""
+    """samples that it takes up there: as many as it has, or a few more or fewer (clocks are followed by stretching, at most about 1 %)"""
 
 
 @dataclass(frozen=True, slots=True)

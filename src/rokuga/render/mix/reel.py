@@ -11,8 +11,9 @@ from rokuga.render.plan import Ref
 
 STOPPED_90K = 225_000
 """A camera that sends nothing for 2.5 s has stopped. A screen share that stands still sends a picture a second."""
-MOST = 4_000
-"""Pictures that are kept. A publisher whose last keyframe is longer ago than that is decoded from where we have it."""
+MOST = 20_000
+"""Pictures since the last keyframe that are kept, eleven minutes at 30 a second. Publishers are asked for one much more often; one that
+does not heed that is left out from there until it sends one."""
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Reel:
     def forget(self, before: int) -> None:
         """Nothing is shown before that any more."""
         keep = self._needed(before)
-        del self.pictures[: max(keep, len(self.pictures) - MOST)]
+        del self.pictures[: keep if len(self.pictures) - keep <= MOST else len(self.pictures)]
 
     def _needed(self, pts: int) -> int:
         """Where decoding begins for what is seen at ``pts``: at the last keyframe up to there."""

@@ -1,13 +1,15 @@
 """Where a track's sound goes on the mix's timeline. Pure.
 
-Packets follow each other without a seam as RTP time says. Their clock drifts against the room's, by up to 200 ppm for hours; a mix
-cannot move its timeline for one of them, so packets are stretched by at most 0.4 %, which nobody hears.
+Packets follow each other without a seam as RTP time says. Their clock drifts against the room's, by up to 200 ppm for hours, and the
+network's delay may change for good, which room time follows by 1 % (see the clock); a mix cannot move its timeline for one of them, so
+packets are stretched, by as much at most: a sixth of a semitone.
 """
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
+from rokuga.render.audio import from_pause
 from rokuga.render.mix.plan import Voice
 from rokuga.render.plan import Ref
 
@@ -15,8 +17,8 @@ STEP = 4_800
 """Sound that is 100 ms from where it should be goes there at once: its source stalled, or began anew."""
 EASE = 64
 """Of a smaller distance each packet takes up one part in so many: it halves in a second."""
-MOST_STRETCH = 256
-"""and no more than a packet's length divided by this"""
+MOST_STRETCH = 96
+"""and no more than a packet's length divided by this: as fast as pictures follow their clock, or lips and voice would part meanwhile"""
 
 
 @dataclass(slots=True)
@@ -52,12 +54,16 @@ class VoiceTrack:
         self.end, self.rtp = at + length, rtp + samples
 
     def between(self, begin: int, end: int) -> tuple[Voice, ...]:
-        """The packets of which something sounds between those two."""
-        return tuple(self.voices[bisect_right(self.voices, begin, key=_end) : bisect_left(self.voices, end, key=_at)])
+        """The packets of which something sounds between those two, and the one that announced a pause before them."""
+        return tuple(self.voices[self._needed(begin) : bisect_left(self.voices, end, key=_at)])
 
     def forget(self, before: int) -> None:
         """Nothing before that is needed any more. The last one stays: the next one follows it."""
-        del self.voices[: min(bisect_right(self.voices, before, key=_end), len(self.voices) - 1)]
+        del self.voices[: min(self._needed(before), len(self.voices) - 1)]
+
+    def _needed(self, begin: int) -> int:
+        first = bisect_right(self.voices, begin, key=_end)
+        return first - 1 + from_pause([self.voices[first - 1].ref], 1) if first else 0
 
     def save(self) -> dict[str, Any]:
         """Plain JSON."""
