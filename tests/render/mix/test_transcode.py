@@ -1,5 +1,6 @@
 """MixTranscodeParams and StreamType, from a request's JSON to what the finished file is."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,10 @@ def test_sound_or_picture_alone(stream_type: int, kind: str, tmp_path: Path) -> 
     segments = [entry for _, entry in spool.read_manifest(made.into.spool) if isinstance(entry, Segment)]
     # What events and Describe are made of.
     assert {(s.playlist, s.user_id, s.track_type) for s in segments} == {(f"{STEM}.m3u8", "", kind)}
-    assert [s.name for s in segments] == [f"{STEM}_20270115080000{segments[0].begin_ms % 1000:03d}.ts"]
+    # Sound alone begins half a packet of 20 ms before the picture of the same moment.
+    begin = datetime(2027, 1, 15, 8, tzinfo=UTC) - (timedelta(milliseconds=10) if stream_type == 1 else timedelta(0))
+    assert [s.name for s in segments] == [f"{STEM}_{begin:%Y%m%d%H%M%S}{begin.microsecond // 1000:03d}.ts"]
+    assert segments[0].begin_ms == begin.timestamp() * 1000
     assert (segments[0].width, segments[0].channels) == (SIZE[0] if stream_type != 1 else 0, 2 if stream_type != 2 else 0)
     if stream_type != 1:
         assert near(seen.at(2), 40, 50, RED, 8)
