@@ -18,7 +18,7 @@ from rokuga.folders import Generation
 from rokuga.journal.records import Tick
 from rokuga.journal.writer import JournalWriter
 from rokuga.node import capture
-from rokuga.node.keep import Kept, seal
+from rokuga.node.keep import SEALED, Kept, seal
 from rokuga.node.outbox import Outbox
 from rokuga.node.processes import ProcessError, Zygote, alive, kill
 from rokuga.node.zygote import PRELOAD
@@ -180,3 +180,15 @@ async def test_one_that_began_without_our_knowing_is_not_started_twice(tmp_path:
     assert ended is capture.Outcome.ENDED
     assert [report.kind for report in outbox.unacknowledged] == ["started", "stopped"]
     assert [report.payload for report in outbox.of("stopped")] == [{"leave_code": 3}]
+
+
+async def test_what_was_given_up_before_it_began_does_not_begin_behind_its_end(tmp_path: Path) -> None:
+    """The disk refused something else, and its recorder runs once more."""
+    generation = Generation(tmp_path)
+    outbox = Outbox(generation.outbox, "task", 0, cast(Client, None))
+    kept = Kept("task", 0, 1, Params(1, "room", 0, "bot"))
+    seal(generation, kept, SEALED, "capture died")
+    async with Zygote([CHILDREN]) as zygote:
+        ended = await capture.Capture(generation, zygote, Janus(), outbox, lambda: kept, fresh=True).run()
+    assert ended is capture.Outcome.SEALED
+    assert outbox.unacknowledged == []

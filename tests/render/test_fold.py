@@ -9,7 +9,7 @@ import pytest
 
 from rokuga.errors import JournalError
 from rokuga.journal.reader import Arrived, Entry, Position, Run
-from rokuga.journal.records import End, FileHeader, Frame, Params, Record, Tick, TrackClosed, TrackOpened
+from rokuga.journal.records import End, FileHeader, Frame, Params, Record, RoomEvent, Tick, TrackClosed, TrackOpened
 from rokuga.render.audio import opus_samples
 from rokuga.render.fold import Fold
 from rokuga.render.plan import HEAD_START_90K, AudioPlan, LineKey, Past, Plan, VideoPlan
@@ -334,3 +334,29 @@ def by_line(plans: list[Plan]) -> dict[Any, list[Plan]]:
 )
 def test_opus_durations(packet: bytes, samples: int) -> None:
     assert opus_samples(packet) == samples
+
+
+def test_only_a_tick_says_that_all_that_came_before_it_is_here() -> None:
+    """Capture stood still for eight seconds; somebody who joins is told of before the sockets are read."""
+    room = Room().add(0, TrackOpened(1, "alice", "main", "audio", "opus", 48_000, 2)).audio(1, 0, 40)
+    room.add(28.05, RoomEvent("joined", "bob", 1))
+    room.records = [(28.1 if isinstance(record, Frame) and 20 <= at < 28.1 else at, record) for at, record in room.records]
+    fold = Fold(HEADER, room.peek)
+    stalled = [
+        e for e in room.entries(50) if not (isinstance(e, Entry) and e.record == Tick() and 20 < (e.monotonic_ns - EPOCH) / SECOND < 28.1)
+    ]
+    plans = [plan for entry in stalled for plan in fold.feed(entry)]
+    assert len(plans) > 3
+    assert not any(plan.head.discontinuity for plan in plans)
+    assert abs(plans[-1].head.end_pts - HEAD_START_90K - 40 * 90_000) < 9_000
+    assert all(before.head.end_pts == after.head.pts for before, after in itertools.pairwise(plans))
+
+
+def test_who_was_there_before_capture_was_started_again_is_past_if_nobody_tells_of_them() -> None:
+    room = Room().add(0, TrackOpened(1, "alice", "main", "audio", "opus", 48_000, 2)).audio(1, 0, 10)
+    room.add(0, TrackOpened(2, "bob", "main", "audio", "opus", 48_000, 2)).audio(2, 0, 10)
+    room.add(12, RoomEvent("restarted")).add(12.1, TrackOpened(3, "alice", "main", "audio", "opus", 48_000, 2)).audio(3, 12.2, 150)
+    fold = Fold(HEADER, room.peek)
+    for entry in room.entries(150):
+        fold.feed(entry)
+    assert [key.user_id for key in fold.progress()] == ["alice"]

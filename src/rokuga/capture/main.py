@@ -101,8 +101,8 @@ class Capture:
         self._sessions: list[int] = []
         """the bot's in Janus, so far as they may still hold its id"""
         self._applied_ns = 0
-        self._ticks_ns = (0, 0)
-        """when the last two rounds of media began (monotonic)"""
+        self._rounds_ns: tuple[int, int] | None = None
+        """when the last two rounds of media began (monotonic); None: there is nothing to receive"""
 
     async def run(self) -> None:
         async with self._control:
@@ -136,7 +136,6 @@ class Capture:
                     journal.append(RoomEvent("restarted"))
                 self._recording = recording = Recording(journal, order.params, order.version, self._log)
                 self._started.set_result("")
-                self._ticks_ns = (clock.monotonic_ns(),) * 2
                 tasks = [
                     asyncio.create_task(self._media_ticks(recording, journal), name="media ticks"),
                     asyncio.create_task(self._seconds(recording, journal), name="seconds"),
@@ -227,14 +226,15 @@ class Capture:
 
     async def _media_ticks(self, recording: Recording, journal: JournalWriter) -> None:
         while True:
-            self._ticks_ns = self._ticks_ns[1], clock.monotonic_ns()
+            began = clock.monotonic_ns()
+            self._rounds_ns = self._rounds_ns[1] if self._rounds_ns else began, began
             pause = recording.tick()
             journal.flush()
             if recording.receiving.is_set():
                 await asyncio.sleep(pause)
             else:
+                self._rounds_ns = None
                 await recording.receiving.wait()
-                self._ticks_ns = (clock.monotonic_ns(),) * 2
 
     async def _seconds(self, recording: Recording, journal: JournalWriter) -> None:
         """What needs no haste: ticks in the journal, the flow event, the room that stays empty."""
@@ -245,7 +245,7 @@ class Capture:
             if count % CHECKS == 0:
                 # Up to here everything that has come is in the journal: after a stall (a disk that blocks) the sockets hold more, and one
                 # round may not empty them.
-                complete = self._ticks_ns[0] if recording.receiving.is_set() else now
+                complete = self._rounds_ns[0] if self._rounds_ns else now
                 journal.append(Tick(clock.utc_ns() if count % (10 * CHECKS) == 0 else 0), complete)
             if not recording.receiving.is_set():
                 journal.flush()  # who comes and goes without media

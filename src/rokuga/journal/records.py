@@ -194,7 +194,10 @@ class KeyframeAsked:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Written every second by capture, to say how far time has gone; render decides then. Every tenth carries UTC (else 0)."""
+    """Written every second by capture, to say how far time has gone; render decides then. Every tenth carries UTC (else 0).
+
+    Everything that came before its monotonic time is in front of it.
+    """
 
     type: ClassVar[int] = 8
     utc_ns: int = 0

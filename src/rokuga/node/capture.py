@@ -14,6 +14,7 @@ from rokuga.config import Janus
 from rokuga.control.model import Params
 from rokuga.errors import RokugaError
 from rokuga.folders import Generation
+from rokuga.journal.records import End
 from rokuga.node import metrics
 from rokuga.node.keep import SEALED, Kept, journal_begun, journal_end, seal
 from rokuga.node.link import CaptureLink, LinkError
@@ -79,13 +80,13 @@ class Capture:
 
     async def _see_through(self) -> Outcome:
         deaths: deque[int] = deque(maxlen=RESTARTS)
-        starting = self._fresh and not await self._begun()
+        starting = self._fresh and not await self._begun() and await self._end() is None
         while True:
             if alive(self._generation.folder, CAPTURE):
                 await self._attend(adopted=True)
                 starting = starting and not await self._begun()
                 continue
-            end = None if starting else await asyncio.to_thread(journal_end, self._generation.journal)
+            end = None if starting else await self._end()
             if end is not None:
                 if await self._begun():
                     # Whoever saw it start may not have been able to note it.
@@ -160,6 +161,9 @@ class Capture:
     async def _begun(self) -> bool:
         """Whether something was recorded."""
         return await asyncio.to_thread(journal_begun, self._generation.journal)
+
+    async def _end(self) -> End | None:
+        return await asyncio.to_thread(journal_end, self._generation.journal)
 
     async def _seal(self, leave_code: int, cause: str) -> None:
         await asyncio.to_thread(seal, self._generation, self._kept(), leave_code, cause)

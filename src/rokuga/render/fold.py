@@ -54,10 +54,12 @@ class Fold:
 
     def feed(self, entry: Entry | Run) -> list[Plan]:
         """Segments that this entry completes. Raises JournalError if a track comes before any parameters."""
-        self._now = max(self._now, entry.monotonic_ns)
         if isinstance(entry, Run):
             self._arrived(entry)
             return []
+        if isinstance(entry.record, Tick | End):
+            # No other record says that all that came before it is here.
+            self._now = max(self._now, entry.monotonic_ns)
         plans = self._happened(entry, entry.record)
         for plan in plans:
             self._past[plan.head.key] = Past.of(plan)

@@ -14,7 +14,7 @@ DIGITS = 20
 
 
 class Lag:
-    """Tell it of each record that has been dealt with: ``path`` then holds when the newest one was appended (monotonic ns, decimal)."""
+    """Tell it of each record that has been dealt with: ``path`` then holds the time of the newest one (monotonic ns, decimal)."""
 
     def __init__(self, path: Path, log: Any) -> None:
         self._path = path

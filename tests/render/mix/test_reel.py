@@ -47,6 +47,10 @@ def test_a_publisher_without_keyframes_is_bounded() -> None:
     made = reel(0, count=MOST + 50)
     made.forget((MOST + 40) * 6000)
     assert made.pictures == []
+    made = reel(0, MOST + 45, count=MOST + 50)
+    made.forget((MOST + 40) * 6000)
+    assert len(made.pictures) == 5, "the next keyframe has come already"
+    assert made.pictures[0].ref.keyframe
     made = reel(0, 100, count=MOST + 50)
     made.forget((MOST + 40) * 6000)
     assert len(made.pictures) == MOST - 50

@@ -52,7 +52,8 @@ class Reel:
     def forget(self, before: int) -> None:
         """Nothing is shown before that any more."""
         keep = self._needed(before)
-        del self.pictures[: keep if len(self.pictures) - keep <= MOST else len(self.pictures)]
+        after = next((i for i in range(keep + 1, len(self.pictures)) if self.pictures[i].ref.keyframe), len(self.pictures))
+        del self.pictures[: keep if after - keep <= MOST else after]
 
     def _needed(self, pts: int) -> int:
         """Where decoding begins for what is seen at ``pts``: at the last keyframe up to there."""

@@ -45,8 +45,10 @@ class VoiceTrack:
         else:
             at, stretch = self.end + hole, int(error / EASE)
             if stretch:
-                most = ref.samples // MOST_STRETCH
-                stretch = max(-most, min(most, stretch))
+                # In whole steps of long packets' lengths: each length has a table of its own.
+                step = max(1, ref.samples // 960)
+                most = ref.samples // MOST_STRETCH // step * step
+                stretch = max(-most, min(most, int(stretch / step) * step))
         samples = ref.samples
         length = samples + stretch
         # As Voice(...) does it, without the Python function in between.
