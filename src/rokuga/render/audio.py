@@ -3,7 +3,7 @@
 A run is sound whose RTP times can be compared, with holes of at most a second. Within it, AAC frame k is the samples from 1024 k on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from rokuga.journal.reader import Arrived
@@ -59,10 +59,9 @@ def packet_samples(codec: str, item: Arrived) -> int:
     return min(item.size * (RATE // 8000), GAP_SAMPLES)
 
 
-def from_pause(packets: Sequence[Ref], first: int) -> int:
-    """``first``, or the one before if that announces a pause: what follows a pause may be background noise, see ``sound.silences``."""
-    before = packets[first - 1] if first else None
-    return first - 1 if before and before.codec == "opus" and before.size <= DTX_BYTES else first
+def announces_pause(packet: Ref) -> bool:
+    """It is to be known with what follows the pause, which may be background noise: see ``sound.silences``."""
+    return packet.codec == "opus" and packet.size <= DTX_BYTES
 
 
 class Sound:
@@ -130,19 +129,23 @@ class Sound:
         low = self._needed(self.first)
         high = self.origin + BLOCK * (border + POST_BLOCKS)
         inside = [i for i, p in enumerate(self.packets) if p.time + p.samples > low and p.time < high]
-        packets = tuple(self.packets[from_pause(self.packets, inside[0]) : inside[-1] + 1]) if inside else ()
+        packets = tuple(self.packets[self._from_pause(inside[0]) : inside[-1] + 1]) if inside else ()
         self.planned_channels = self.channels
         plan = AudioPlan(head, self.origin, self.first, tuple(pts), packets, self.channels)
         self.first = border
         needed = self._needed(border)
         past = sum(p.time + p.samples <= needed for p in self.packets)
-        for _ in range(from_pause(self.packets, past)):
+        for _ in range(self._from_pause(past)):
             self.offset_ns = self.packets.pop(0).offset_ns
         return plan
 
     @property
     def channels(self) -> int:
         return 2 if self.stereo else 1
+
+    def _from_pause(self, first: int) -> int:
+        """The packet before the ``first`` too, if that announces a pause."""
+        return first - 1 if first and announces_pause(self.packets[first - 1]) else first
 
     def _needed(self, block: int) -> int:
         """Sound up to here is not needed for the frames from ``block`` on."""

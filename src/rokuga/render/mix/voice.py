@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
-from rokuga.render.audio import from_pause
+from rokuga.render.audio import announces_pause
 from rokuga.render.mix.plan import Voice
 from rokuga.render.plan import Ref
 
@@ -65,7 +65,7 @@ class VoiceTrack:
 
     def _needed(self, begin: int) -> int:
         first = bisect_right(self.voices, begin, key=_end)
-        return first - 1 + from_pause([self.voices[first - 1].ref], 1) if first else 0
+        return first - 1 if first and announces_pause(self.voices[first - 1].ref) else first
 
     def save(self) -> dict[str, Any]:
         """Plain JSON."""
