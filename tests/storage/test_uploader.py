@@ -15,7 +15,7 @@ from typing import Any
 
 import obstore
 import pytest
-from obstore.store import LocalStore, ObjectStore, S3Store
+from obstore.store import LocalStore, S3Store
 
 from rokuga.config import Store
 from rokuga.control.model import StoreTarget
@@ -24,6 +24,7 @@ from rokuga.storage.gate import Gate, Slots
 from rokuga.storage.stores import Destination
 from rokuga.storage.uploader import Uploader
 from tests.kit.seaweed import Seaweed
+from tests.storage.reader import Reader, text_of
 from tests.storage.spools import Spool, listed
 
 pytestmark = pytest.mark.live
@@ -66,43 +67,6 @@ async def until(what: Callable[[], bool], seconds: float = 20) -> None:
     while not what():
         assert time.monotonic() < deadline, "in vain"
         await asyncio.sleep(0.02)
-
-
-async def text_of(store: ObjectStore, name: str) -> str | None:
-    try:
-        return bytes(await (await obstore.get_async(store, f"task/{name}")).bytes_async()).decode()
-    except FileNotFoundError:
-        return None
-
-
-class Reader:
-    """Reads playlists until stopped: each lists whole segments that are there, and never fewer than before. ``looks`` counts."""
-
-    def __init__(self, store: ObjectStore, made: Spool, playlists: list[str]) -> None:
-        self.looks = 0
-        self.stop = asyncio.Event()
-        self._store = store
-        self._made = made
-        self._seen = dict.fromkeys(playlists, 0)
-
-    async def run(self) -> None:
-        while not self.stop.is_set():
-            for playlist in self._seen:
-                await self._look(playlist)
-            await asyncio.sleep(0.01)
-
-    async def _look(self, playlist: str) -> None:
-        text, seen = await text_of(self._store, playlist), self._seen[playlist]
-        if text is None:
-            assert seen == 0, f"{playlist} went away"
-            return
-        names = listed(text)
-        assert len(names) >= seen, f"{playlist} was replaced by an older one"
-        for name in names[max(0, seen - 1) :]:
-            body = bytes(await (await obstore.get_async(self._store, f"task/{name}")).bytes_async())
-            assert body == self._made.content[name], name
-        self._seen[playlist] = len(names)
-        self.looks += 1
 
 
 async def test_everything_arrives_and_leaves_the_disk(tmp_path: Path) -> None:
